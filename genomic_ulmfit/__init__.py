@@ -1,0 +1,1 @@
+"""genome + intervals -> SeqRecords -> k-mer ids -> language model -> classifier -> scored intervals -> tracks."""

@@ -1,0 +1,1 @@
+"""Labelled records: positives, negatives, splits and baselines. Never imports torch."""

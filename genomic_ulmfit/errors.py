@@ -1,0 +1,157 @@
+"""Named errors: each is the built-in a user would catch, with its values as fields.
+
+Messages say what was got, what was wanted, where, and what to do. The command line prints them as one line and
+exits with status 2.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = [
+    "DatasetError",
+    "FileFormatError",
+    "GenomicUlmfitError",
+    "MissingDependencyError",
+    "ModelFileError",
+    "OutOfRangeError",
+    "SequenceTooShortError",
+    "UnknownChromosomeError",
+    "UnknownClassError",
+]
+
+
+class GenomicUlmfitError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class FileFormatError(GenomicUlmfitError, ValueError):
+    """A file is not what its format says.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    message : str
+        What was got and what was wanted.
+    line : int, optional
+        1-based line number.
+    """
+
+    def __init__(self, path: str | Path, message: str, *, line: int | None = None) -> None:
+        self.path, self.line = str(path), line
+        where = f"{path}, line {line}" if line is not None else f"{path}"
+        super().__init__(f"{where}: {message}")
+
+
+class UnknownChromosomeError(GenomicUlmfitError, LookupError):
+    """A chromosome name is not one of the genome's.
+
+    Parameters
+    ----------
+    chrom : str
+        The name that was asked for.
+    known : sequence of str
+        The names the genome has.
+    hint : str, optional
+        What to do, in place of the general advice.
+    """
+
+    def __init__(self, chrom: str, known: list[str], hint: str | None = None) -> None:
+        self.chrom, self.known = chrom, list(known)
+        shown = ", ".join(repr(name) for name in self.known[:5]) + (", ..." if len(self.known) > 5 else "")
+        advice = hint or f"map the names with aliases={{{chrom!r}: {self.known[0] if self.known else ''!r}}}"
+        super().__init__(f"chromosome {chrom!r} is not in the genome, which has {shown or 'no sequence'}; {advice}")
+
+
+class OutOfRangeError(GenomicUlmfitError, IndexError):
+    """An interval reaches past the ends of its chromosome.
+
+    Parameters
+    ----------
+    chrom : str
+        Chromosome name.
+    start, end : int
+        The interval, 0-based half-open.
+    size : int
+        Length of the chromosome in bp.
+    """
+
+    def __init__(self, chrom: str, start: int, end: int, size: int) -> None:
+        self.chrom, self.start, self.end, self.size = chrom, start, end, size
+        super().__init__(
+            f"interval {chrom}:{start}-{end} (0-based, half-open) is not inside {chrom}, which is {size} bp long: "
+            "wanted 0 <= start < end <= size"
+        )
+
+
+class SequenceTooShortError(GenomicUlmfitError, ValueError):
+    """A sequence is shorter than one k-mer.
+
+    Parameters
+    ----------
+    length : int
+        Length of the sequence in bp.
+    k : int
+        Length of a k-mer in bp.
+    name : str, optional
+        The record's id.
+    """
+
+    def __init__(self, length: int, k: int, name: str | None = None) -> None:
+        self.length, self.k, self.name = length, k, name
+        what = f"sequence {name!r}" if name else "sequence"
+        super().__init__(f"{what} is {length} bp long, shorter than one k-mer of the model (k = {k}); leave it out")
+
+
+class DatasetError(GenomicUlmfitError, ValueError):
+    """A data set can't be built, or can't be used for what was asked."""
+
+
+class UnknownClassError(GenomicUlmfitError, ValueError):
+    """A class label is not one of the model's, or one must be named.
+
+    Parameters
+    ----------
+    target : str or None
+        The class that was asked for.
+    classes : sequence of str
+        The model's classes.
+    """
+
+    def __init__(self, target: str | None, classes: tuple[str, ...]) -> None:
+        self.target, self.classes = target, tuple(classes)
+        got = f"class {target!r} is not one of the model's" if target is not None else "the model has several classes"
+        super().__init__(f"{got}; name one of {', '.join(map(repr, classes))} as target")
+
+
+class ModelFileError(GenomicUlmfitError, ValueError):
+    """A model file is truncated, altered, of another kind or of a newer format.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    message : str
+        What is wrong with it.
+    """
+
+    def __init__(self, path: str | Path, message: str) -> None:
+        self.path = str(path)
+        super().__init__(f"{path}: {message}")
+
+
+class MissingDependencyError(GenomicUlmfitError, ImportError):
+    """An optional package or an outside program is needed and is not installed.
+
+    Parameters
+    ----------
+    what : str
+        What was to be done.
+    needs : str
+        The package or program, and how to install it.
+    """
+
+    def __init__(self, what: str, needs: str) -> None:
+        self.what, self.needs = what, needs
+        super().__init__(f"{what} needs {needs}")

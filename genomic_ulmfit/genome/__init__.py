@@ -1,0 +1,1 @@
+"""Coordinates and sequence: intervals, TSSs, genomes and tracks. Never imports torch."""

@@ -1,0 +1,1 @@
+"""k-mer ids in, logits out. Never opens a genome or a track."""

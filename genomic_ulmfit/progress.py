@@ -1,0 +1,106 @@
+"""Progress of long work: a bar in a terminal, quiet lines in a log, nothing when asked for nothing."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+__all__ = ["Progress", "progress_bar"]
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class Progress(Protocol):
+    """What long work reports to."""
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """Add `amount` units of finished work; `note` is shown beside the count."""
+
+
+class _Silent:
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        pass
+
+
+class _Lines:
+    """A log line every half minute, and one at the end."""
+
+    def __init__(self, what: str, total: float, unit: str) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done, self.note = 0.0, ""
+        self.began = self.said = time.monotonic()
+        self.log = logging.getLogger("genomic_ulmfit")
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self.done += amount
+        self.note = note or self.note
+        if time.monotonic() - self.said > _SECONDS_BETWEEN_LINES:
+            self.said = time.monotonic()
+            self.say(f"{100 * self.done / max(self.total, 1):.0f} %")
+
+    def say(self, share: str) -> None:
+        seconds = time.monotonic() - self.began
+        rate = self.done / max(seconds, 1e-9)
+        note = f", {self.note}" if self.note else ""
+        self.log.info("%s: %s, %.0f s, %.0f %s/s%s", self.what, share, seconds, rate, self.unit, note)
+
+
+class _Bar:
+    """A rich progress bar."""
+
+    def __init__(self, bar: object, task: object) -> None:
+        self.bar, self.task = bar, task
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self.bar.advance(self.task, amount)  # type: ignore[attr-defined]
+        if note:
+            self.bar.update(self.task, note=note)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def progress_bar(what: str, total: float, *, unit: str = "it", show: bool = True) -> Iterator[Progress]:
+    """Report the progress of a piece of work.
+
+    Parameters
+    ----------
+    what : str
+        What is being done, in a few words.
+    total : float
+        Amount of work, in `unit`.
+    unit : str
+        Name of the unit, plural.
+    show : bool
+        False: report nothing.
+
+    Yields
+    ------
+    Progress
+        Call its ``advance(amount, note)``.
+    """
+    if not show:
+        yield _Silent()
+        return
+    if not sys.stderr.isatty():
+        lines = _Lines(what, total, unit)
+        yield lines
+        lines.say("done")
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        yield _Bar(bar, bar.add_task(what, total=total, note=""))
