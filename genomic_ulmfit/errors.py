@@ -16,6 +16,7 @@ __all__ = [
     "ModelFileError",
     "OutOfRangeError",
     "SequenceTooShortError",
+    "TrainingDivergedError",
     "UnknownChromosomeError",
     "UnknownClassError",
 ]
@@ -155,3 +156,19 @@ class MissingDependencyError(GenomicUlmfitError, ImportError):
     def __init__(self, what: str, needs: str) -> None:
         self.what, self.needs = what, needs
         super().__init__(f"{what} needs {needs}")
+
+
+class TrainingDivergedError(GenomicUlmfitError, ArithmeticError):
+    """The training loss is no longer a finite number.
+
+    Parameters
+    ----------
+    loss : float
+        The loss.
+    step : int
+        0-based step of the stage at which it was seen.
+    """
+
+    def __init__(self, loss: float, step: int) -> None:
+        self.loss, self.step = loss, step
+        super().__init__(f"the training loss is {loss} at step {step}; try a lower lr, or precision 'fp32'")

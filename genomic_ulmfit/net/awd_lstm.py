@@ -1,0 +1,361 @@
+"""AWD-LSTM: k-mer ids, lengths and state in, logits and state out.
+
+The architecture is that of Merity, Keskar & Socher, "Regularizing and Optimizing LSTM Language Models" (2017,
+arXiv:1708.02182); the classifier's head is that of Howard & Ruder, "Universal Language Model Fine-tuning for Text
+Classification" (2018, arXiv:1801.06146). Nothing is remembered between calls: a state that is to be carried is handed
+in and comes out. Batches are padded on the right, so that padding is never seen by a real k-mer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genomic_ulmfit.errors import UnknownClassError
+from genomic_ulmfit.net.kmers import KmerVocab
+
+__all__ = [
+    "BACKGROUND",
+    "SIZES",
+    "AWDLSTMConfig",
+    "Classifier",
+    "ClassifierOutput",
+    "LMOutput",
+    "LanguageModel",
+    "LayerState",
+]
+
+BACKGROUND = "background"
+
+LayerState = tuple[Tensor, Tensor]
+"""Hidden and cell state of one layer, each float32 (1, batch, hidden)."""
+
+
+@dataclass(frozen=True)
+class AWDLSTMConfig:
+    """Sizes and dropout probabilities.
+
+    The defaults are the paper's: config ``base``.
+
+    Parameters
+    ----------
+    n_embedding : int
+        Width of the embedding, and of the last LSTM layer, whose output meets the tied decoder.
+    n_hidden : int
+        Width of the LSTM layers before the last.
+    n_layers : int
+        Number of LSTM layers.
+    n_head : int
+        Width of the classifier's hidden linear layer.
+    pool : {"last", "all"}
+        Which LSTM layers the classifier pools.
+    embedding_p, weight_p, hidden_p, output_p : float
+        Dropout of whole words of the embedding, of the hidden-to-hidden matrices, of the activations (input and
+        between layers, one mask for all time steps), and of what goes into the decoder or the head.
+    head_p : float
+        Dropout before the classifier's last linear layer.
+    drop_mult : float
+        One factor on all of them but `head_p`.
+    """
+
+    n_embedding: int = 400
+    n_hidden: int = 1150
+    n_layers: int = 3
+    n_head: int = 50
+    pool: Literal["last", "all"] = "last"
+    embedding_p: float = 0.1
+    weight_p: float = 0.5
+    hidden_p: float = 0.2
+    output_p: float = 0.4
+    head_p: float = 0.1
+    drop_mult: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.n_embedding, self.n_hidden, self.n_layers, self.n_head) < 1:
+            raise ValueError(f"sizes of a net are at least 1, got {self}")
+        if self.pool not in ("last", "all"):
+            raise ValueError(f"pool is {self.pool!r}, wanted 'last' or 'all'")
+        ps = (self.embedding_p, self.weight_p, self.hidden_p, self.output_p)
+        if not all(0 <= p * self.drop_mult < 1 for p in ps) or not 0 <= self.head_p < 1:
+            raise ValueError(f"dropout probabilities times drop_mult are in [0, 1), got {self}")
+
+    @property
+    def widths(self) -> list[int]:
+        """Widths of the embedding and of each LSTM layer's output."""
+        return [self.n_embedding, *[self.n_hidden] * (self.n_layers - 1), self.n_embedding]
+
+
+SIZES: dict[str, AWDLSTMConfig] = {
+    "small": AWDLSTMConfig(n_embedding=128, n_hidden=384, n_layers=2, drop_mult=0.2),
+    "base": AWDLSTMConfig(),
+}
+"""Named configs: ``base`` is the paper's, ``small`` is for two cores."""
+
+
+class LMOutput(NamedTuple):
+    """What a language model gives.
+
+    Attributes
+    ----------
+    logits : float Tensor (batch, time, vocabulary)
+        Scores of the k-mer that follows each position.
+    state : list of LayerState
+        State after the last position.
+    raw, dropped : float Tensor (batch, time, n_embedding)
+        The last layer's output before and after dropout, for activation regularisation.
+    """
+
+    logits: Tensor
+    state: list[LayerState]
+    raw: Tensor
+    dropped: Tensor
+
+
+class ClassifierOutput(NamedTuple):
+    """What a classifier gives.
+
+    Attributes
+    ----------
+    logits : float Tensor (batch, classes)
+        Scores of the classes.
+    raw : float Tensor (batch, time, n_embedding)
+        The last layer's output, for activation regularisation.
+    mask : bool Tensor (batch, time)
+        True at real k-mers.
+    """
+
+    logits: Tensor
+    raw: Tensor
+    mask: Tensor
+
+
+class WeightDropLSTM(nn.LSTM):
+    """One LSTM layer whose hidden-to-hidden matrix is dropped out anew at each training call.
+
+    In evaluation it is an ordinary ``nn.LSTM``, and its parameters have an LSTM's ordinary names.
+    """
+
+    def __init__(self, n_in: int, n_out: int, weight_p: float) -> None:
+        super().__init__(n_in, n_out, batch_first=True)
+        self.weight_p = weight_p
+        self._dropping = False
+
+    def forward(self, x: Tensor, state: LayerState | None = None) -> Any:
+        """Run the layer over `x` (batch, time, n_in)."""
+        if not self.training or self.weight_p == 0 or self._dropping:
+            return super().forward(x, state)
+        dropped = F.dropout(self.weight_hh_l0, self.weight_p)
+        self._dropping = True  # the call below comes back here
+        try:
+            return torch.func.functional_call(self, {"weight_hh_l0": dropped}, (x, state))
+        finally:
+            self._dropping = False
+
+
+def _variational_dropout(x: Tensor, p: float, training: bool) -> Tensor:
+    """Drop features of `x` (batch, time, features) with one mask for all time steps."""
+    if not training or p == 0:
+        return x
+    return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
+
+
+class AWDLSTM(nn.Module):
+    """The encoder: embedding and a stack of weight-dropped LSTM layers."""
+
+    def __init__(self, n_ids: int, config: AWDLSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(n_ids, config.n_embedding)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        weight_p = config.weight_p * config.drop_mult
+        pairs = zip(config.widths, config.widths[1:], strict=False)
+        self.layers = nn.ModuleList([WeightDropLSTM(n_in, n_out, weight_p) for n_in, n_out in pairs])
+
+    def forward(self, ids: Tensor, state: Sequence[LayerState] | None = None) -> tuple[list[Tensor], list[LayerState]]:
+        """Run the stack.
+
+        Parameters
+        ----------
+        ids : int64 Tensor (batch, time)
+            k-mer ids.
+        state : sequence of LayerState, optional
+            State to start from; zero if not given.
+
+        Returns
+        -------
+        raw : list of float Tensor (batch, time, width)
+            Each layer's output, before dropout.
+        state : list of LayerState
+            Each layer's state after the last time step.
+        """
+        config = self.config
+        hidden_p = config.hidden_p * config.drop_mult
+        x = _variational_dropout(self._embed(ids), hidden_p, self.training)
+        raw: list[Tensor] = []
+        after: list[LayerState] = []
+        for i, layer in enumerate(self.layers):
+            if i:
+                x = _variational_dropout(x, hidden_p, self.training)
+            x, layer_state = layer(x, None if state is None else state[i])
+            raw.append(x)
+            after.append(layer_state)
+        return raw, after
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        """Embed ids, whole words of the vocabulary dropped out in training."""
+        weight = self.embedding.weight
+        p = self.config.embedding_p * self.config.drop_mult
+        if self.training and p > 0:
+            weight = weight * F.dropout(weight.new_ones(weight.shape[0], 1), p)
+        return F.embedding(ids, weight)
+
+
+class LanguageModel(nn.Module):
+    """Predicts the next k-mer; the decoder shares the embedding's weights.
+
+    Parameters
+    ----------
+    vocab : KmerVocab
+        The k-mers it reads.
+    config : AWDLSTMConfig
+        Sizes and dropouts.
+    card : dict, optional
+        What the model is and what it saw, as plain JSON values.
+    """
+
+    def __init__(self, vocab: KmerVocab, config: AWDLSTMConfig, card: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.vocab, self.config, self.card = vocab, config, dict(card or {})
+        self.encoder = AWDLSTM(len(vocab), config)
+        self.bias = nn.Parameter(torch.zeros(len(vocab)))
+
+    def forward(self, ids: Tensor, state: Sequence[LayerState] | None = None) -> LMOutput:
+        """Score the k-mer that follows each of `ids` (int64, batch x time)."""
+        raw, after = self.encoder(ids, state)
+        dropped = _variational_dropout(raw[-1], self.config.output_p * self.config.drop_mult, self.training)
+        return LMOutput(F.linear(dropped, self.encoder.embedding.weight, self.bias), after, raw[-1], dropped)
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """Return the parameters from the first layer to the last, for discriminative rates and unfreezing."""
+        layers = [list(layer.parameters()) for layer in self.encoder.layers]
+        return [*layers, [self.encoder.embedding.weight, self.bias]]
+
+
+class Classifier(nn.Module):
+    """An AWD-LSTM with a pooling head.
+
+    Parameters
+    ----------
+    vocab : KmerVocab
+        The k-mers it reads.
+    config : AWDLSTMConfig
+        Sizes and dropouts.
+    classes : sequence of str
+        Class labels in the order of the logits; at least two.
+    window : int, optional
+        Length in bp of the records it learnt from, if they all had one length.
+    anchor : int, optional
+        0-based index in the window of the base the class is about (the TSS), if there is one.
+    card : dict, optional
+        What the model is and what it saw, as plain JSON values.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes, or the anchor is outside the window.
+    """
+
+    def __init__(
+        self,
+        vocab: KmerVocab,
+        config: AWDLSTMConfig,
+        classes: Sequence[str],
+        *,
+        window: int | None = None,
+        anchor: int | None = None,
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(set(classes)) != len(classes) or len(classes) < 2:
+            raise ValueError(f"classes are {list(classes)}, wanted two or more different labels")
+        if anchor is not None and (window is None or not 0 <= anchor < window):
+            raise ValueError(f"anchor is {anchor}, wanted an index inside the window of {window} bp")
+        self.vocab, self.config, self.classes = vocab, config, tuple(classes)
+        self.window, self.anchor, self.card = window, anchor, dict(card or {})
+        self.encoder = AWDLSTM(len(vocab), config)
+        widths = config.widths[1:] if config.pool == "all" else config.widths[-1:]
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(3 * sum(widths)),
+            nn.Dropout(config.output_p * config.drop_mult),
+            nn.Linear(3 * sum(widths), config.n_head),
+            nn.ReLU(),
+            nn.BatchNorm1d(config.n_head),
+            nn.Dropout(config.head_p),
+            nn.Linear(config.n_head, len(classes)),
+        )
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> ClassifierOutput:
+        """Score the classes.
+
+        Parameters
+        ----------
+        ids : int64 Tensor (batch, time)
+            k-mer ids, padded on the right.
+        lengths : int64 Tensor (batch,)
+            Number of real k-mers of each row, at least 1.
+        """
+        raw, _ = self.encoder(ids)
+        mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        pooled = [concat_pool(x, lengths, mask) for x in (raw if self.config.pool == "all" else raw[-1:])]
+        return ClassifierOutput(self.head(torch.cat(pooled, dim=1)), raw[-1], mask)
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """Return the parameters from the first layer to the head, for discriminative rates and unfreezing."""
+        layers = [list(layer.parameters()) for layer in self.encoder.layers]
+        return [list(self.encoder.embedding.parameters()), *layers, list(self.head.parameters())]
+
+    def target_index(self, target: str | None = None) -> int:
+        """Return the index of the class that tracks and saliency speak of.
+
+        Parameters
+        ----------
+        target : str, optional
+            A class label. If not given: the only class that isn't called "background".
+
+        Raises
+        ------
+        UnknownClassError
+            If there is no such class, or there are several to choose from.
+        """
+        choice = [target] if target is not None else [name for name in self.classes if name != BACKGROUND]
+        if len(choice) != 1 or choice[0] not in self.classes:
+            raise UnknownClassError(target, self.classes)
+        return self.classes.index(choice[0])
+
+
+def concat_pool(x: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
+    """Join the last, the maximal and the mean output over real k-mers.
+
+    Parameters
+    ----------
+    x : float Tensor (batch, time, width)
+        A layer's output.
+    lengths : int64 Tensor (batch,)
+        Number of real k-mers.
+    mask : bool Tensor (batch, time)
+        True at real k-mers.
+
+    Returns
+    -------
+    float32 Tensor (batch, 3 * width)
+    """
+    x = x.float()
+    last = x[torch.arange(len(x), device=x.device), lengths - 1]
+    largest = x.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
+    mean = x.masked_fill(~mask[..., None], 0.0).sum(dim=1) / lengths[:, None]
+    return torch.cat([last, largest, mean], dim=1)

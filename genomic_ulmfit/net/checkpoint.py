@@ -1,0 +1,120 @@
+"""One safetensors file a model, in and out.
+
+The tensors have a module's ordinary names. Everything else (vocabulary, config, classes, window, anchor, card) is JSON
+under one metadata key: one key, because safetensors writes several in no fixed order, and the same model is to give
+the same bytes. Never pickle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from genomic_ulmfit.errors import ModelFileError
+from genomic_ulmfit.files import existing, replacing
+from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
+from genomic_ulmfit.net.kmers import KmerVocab
+
+__all__ = ["FORMAT_VERSION", "describe", "load", "save"]
+
+FORMAT_VERSION = 1
+_KEY = "genomic_ulmfit"
+
+
+def save(model: LanguageModel | Classifier, path: str | Path) -> Path:
+    """Write a model to one file.
+
+    Parameters
+    ----------
+    model : LanguageModel or Classifier
+        Its weights are written as they are.
+    path : str or Path
+        The file to make or replace; it is whole or not there.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    """
+    header = json.dumps(describe(model), sort_keys=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_KEY: header})
+    return Path(path)
+
+
+def load(path: str | Path) -> LanguageModel | Classifier:
+    """Read a model back, in evaluation mode on the CPU.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file made by `save`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is truncated, is not a model of this package, or is of a newer format.
+    """
+    try:
+        with safe_open(existing(path), framework="pt") as handle:
+            header = _header(path, handle.metadata())
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ModelFileError(path, f"not a whole safetensors file ({error}); copy or train it again") from error
+    try:
+        with torch.random.fork_rng(devices=[]):  # making a net draws weights that are replaced here
+            model = _build(header)
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelFileError(path, f"its header and its tensors don't describe a model: {first}") from error
+    return model.eval()
+
+
+def describe(model: LanguageModel | Classifier) -> dict[str, Any]:
+    """Return all of a model but its weights, as plain JSON values: what its file's header holds."""
+    header: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "kind": "classifier" if isinstance(model, Classifier) else "language_model",
+        "vocab": dataclasses.asdict(model.vocab),
+        "config": dataclasses.asdict(model.config),
+        "card": model.card,
+    }
+    if isinstance(model, Classifier):
+        header |= {"classes": list(model.classes), "window": model.window, "anchor": model.anchor}
+    return header
+
+
+def _header(path: str | Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+    if not metadata or _KEY not in metadata:
+        raise ModelFileError(path, "a safetensors file, but not a model of genomic_ulmfit")
+    header = json.loads(metadata[_KEY])
+    if header["format_version"] > FORMAT_VERSION:
+        raise ModelFileError(
+            path,
+            f"its format is version {header['format_version']}, this package reads up to {FORMAT_VERSION}; "
+            "install a newer genomic_ulmfit",
+        )
+    return header
+
+
+def _build(header: dict[str, Any]) -> LanguageModel | Classifier:
+    vocab, config = KmerVocab(**header["vocab"]), AWDLSTMConfig(**header["config"])
+    if header["kind"] == "language_model":
+        return LanguageModel(vocab, config, header["card"])
+    place = {"window": header["window"], "anchor": header["anchor"]}
+    return Classifier(vocab, config, header["classes"], **place, card=header["card"])
