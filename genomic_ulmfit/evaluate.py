@@ -1,0 +1,212 @@
+"""A classifier and labelled records in, metrics with intervals out, baselines that use no neural net beside them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
+
+from genomic_ulmfit.datasets.baselines import run_baselines
+from genomic_ulmfit.datasets.records import labels, part, require_labels
+from genomic_ulmfit.errors import DatasetError, UnknownClassError
+from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.predict import predict_proba
+
+__all__ = ["METRICS", "Evaluation", "evaluate", "metrics"]
+
+METRICS = ("accuracy", "precision", "recall", "specificity", "mcc", "roc_auc", "pr_auc")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of a classifier on labelled records.
+
+    With two classes, precision, recall, specificity and PR-AUC (average precision) speak of the target class; with
+    more, they are means over the classes, and ROC-AUC is the mean of each class against the rest.
+
+    Attributes
+    ----------
+    n : int
+        Number of records.
+    counts : dict of str to int
+        Records of each class.
+    accuracy, precision, recall, specificity, mcc, roc_auc, pr_auc : float
+        `mcc` is Matthews' correlation coefficient. NaN where undefined.
+    intervals : dict of str to (float, float)
+        95 % bootstrap interval of each metric, over records.
+    baselines : dict of str to dict of str to float
+        The same metrics for each baseline, learnt on the training part; empty if the records have none.
+    """
+
+    n: int
+    counts: dict[str, int]
+    accuracy: float
+    precision: float
+    recall: float
+    specificity: float
+    mcc: float
+    roc_auc: float
+    pr_auc: float
+    intervals: dict[str, tuple[float, float]]
+    baselines: dict[str, dict[str, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; undefined metrics are None."""
+        return _jsonable(asdict(self))
+
+
+def evaluate(
+    model: Classifier,
+    records: Iterable[SeqRecord],
+    *,
+    baselines: bool = True,
+    bootstraps: int = 500,
+    batch_size: int = 256,
+    device: str | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evaluation:
+    """Score a classifier on the test part of labelled records.
+
+    Parameters
+    ----------
+    model : Classifier
+        It goes home as it came.
+    records : iterable of SeqRecord
+        With ``annotations["label"]``. Where records say ``split=``, those of ``test`` are scored, and the baselines
+        learn from ``train``; else all are scored and there are no baselines.
+    baselines : bool
+        False: leave the baselines out.
+    bootstraps : int
+        Draws of the bootstrap over records.
+    batch_size, device, progress
+        As in `predict_proba`.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    DatasetError
+        If records have no labels, fewer than two classes or no test part.
+    UnknownClassError
+        If a label is not one of the model's classes.
+    """
+    records = list(records)
+    split = any("split" in record.annotations for record in records)
+    scored = part(records, "test") if split else records
+    if not scored:
+        raise DatasetError("there are no records to score: none says split=test" if split else "there are no records")
+    require_labels(scored)
+    truth = _indices(scored, model.classes)
+    probabilities = predict_proba(model, scored, batch_size=batch_size, device=device, progress=progress)
+    learnt = part(records, "train") if split and baselines else []
+    rivals = run_baselines(learnt, scored, classes=model.classes) if learnt else {}
+    return Evaluation(
+        n=len(scored),
+        counts={name: int((truth == i).sum()) for i, name in enumerate(model.classes)},
+        **metrics(truth, probabilities),
+        intervals=_bootstrap(truth, probabilities, bootstraps, np.random.default_rng(seed)),
+        baselines={name: metrics(truth, rival) for name, rival in rivals.items()},
+    )
+
+
+def metrics(truth: NDArray[np.integer], probabilities: NDArray[np.floating]) -> dict[str, float]:
+    """Compute the metrics of predicted probabilities.
+
+    Parameters
+    ----------
+    truth : int array, shape (n_records,)
+        Class indices. With two classes, class 1 is the target.
+    probabilities : float array, shape (n_records, n_classes)
+        The most probable class is the call.
+
+    Returns
+    -------
+    dict of str to float
+        The names of `METRICS`; NaN where a metric is undefined.
+
+    Examples
+    --------
+    >>> found = metrics(np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]]))
+    >>> found["accuracy"], found["recall"], found["specificity"], round(found["mcc"], 3)
+    (0.75, 0.5, 1.0, 0.577)
+    """
+    from sklearn.metrics import matthews_corrcoef
+
+    n_classes = probabilities.shape[1]
+    calls = probabilities.argmax(axis=1)
+    spoken_of = [1] if n_classes == 2 else [c for c in range(n_classes) if (truth == c).any()]
+    each = np.array([_one_against_rest(truth == c, calls == c, probabilities[:, c]) for c in spoken_of])
+    precision, recall, specificity, roc_auc, pr_auc = each.mean(axis=0).tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one class called: sklearn says 0, as is the convention
+        mcc = float(matthews_corrcoef(truth, calls))
+    return {
+        "accuracy": float((truth == calls).mean()),
+        "precision": precision,
+        "recall": recall,
+        "specificity": specificity,
+        "mcc": mcc,
+        "roc_auc": roc_auc,
+        "pr_auc": pr_auc,
+    }
+
+
+def _one_against_rest(
+    true: NDArray[np.bool_], called: NDArray[np.bool_], score: NDArray[np.floating]
+) -> tuple[float, float, float, float, float]:
+    """Return precision, recall, specificity, ROC-AUC and average precision of one class."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    hits = (true & called).sum()
+    both = true.any() and not true.all()
+    return (
+        _ratio(hits, called.sum()),
+        _ratio(hits, true.sum()),
+        _ratio((~true & ~called).sum(), (~true).sum()),
+        float(roc_auc_score(true, score)) if both else float("nan"),
+        float(average_precision_score(true, score)) if true.any() else float("nan"),
+    )
+
+
+def _ratio(part_: np.integer, whole: np.integer) -> float:
+    return float(part_ / whole) if whole else float("nan")
+
+
+def _bootstrap(
+    truth: NDArray[np.integer], probabilities: NDArray[np.floating], draws: int, rng: np.random.Generator
+) -> dict[str, tuple[float, float]]:
+    """Return the 2.5 and 97.5 percentiles of each metric over resampled records."""
+    samples = []
+    for _ in range(draws):
+        chosen = rng.integers(len(truth), size=len(truth))
+        found = metrics(truth[chosen], probabilities[chosen])
+        samples.append([found[name] for name in METRICS])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a metric that is undefined in every draw stays NaN
+        low, high = np.nanpercentile(np.array(samples), [2.5, 97.5], axis=0)
+    return {name: (float(a), float(b)) for name, a, b in zip(METRICS, low, high, strict=True)}
+
+
+def _indices(records: list[SeqRecord], classes: tuple[str, ...]) -> NDArray[np.int64]:
+    unknown = sorted(set(labels(records)) - set(classes))
+    if unknown:
+        raise UnknownClassError(unknown[0], classes)
+    return np.array([classes.index(label) for label in labels(records)], dtype=np.int64)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,296 @@
+"""SeqRecords in, the importance of each base out: what the call loses when the bases are replaced.
+
+The saliency of a base is the log-odds of the target class on the record minus that on copies in which a window that
+covers the base is replaced, averaged over those windows, in nats: positive where the base supports the call. This is
+the perturbation analysis of Heyer's Genomic-ULMFiT, on the log-odds scale. Positions are 0-based in the record as
+given; `saliency_track` turns them into genome coordinates.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
+
+from genomic_ulmfit.errors import DatasetError
+from genomic_ulmfit.genome.intervals import Interval, merge
+from genomic_ulmfit.genome.sequences import Genome
+from genomic_ulmfit.genome.tracks import ScoreBlock
+from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.net.batches import Ids
+from genomic_ulmfit.net.engine import forward, log_odds
+from genomic_ulmfit.predict import encode_records, predict_proba
+from genomic_ulmfit.progress import progress_bar
+from genomic_ulmfit.scan import window_at
+
+__all__ = ["Saliency", "records_at", "saliency", "saliency_track"]
+
+_COPIES_AT_ONCE = 4096
+_BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """What perturbing one record shows.
+
+    Attributes
+    ----------
+    record : SeqRecord
+        The record, as it was given.
+    target : str
+        The class spoken of.
+    log_odds : float
+        Of the target on the record, in nats.
+    curves : dict of str to float32 array, shape (n_bases,)
+        Saliency of each base by what replaced it: the length of the random windows ("1", "5", "10") or the motif
+        ("TATAAT"). NaN where no replacement covers the base.
+    scores : float32 array, shape (n_bases,)
+        Mean of the curves.
+    """
+
+    record: SeqRecord
+    target: str
+    log_odds: float
+    curves: dict[str, NDArray[np.float32]]
+    scores: NDArray[np.float32]
+
+
+def saliency(
+    model: Classifier,
+    records: Iterable[SeqRecord],
+    *,
+    lengths: Sequence[int] = (1, 5, 10),
+    inserts: Sequence[str] | None = None,
+    draws: int = 3,
+    target: str | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    device: str | None = None,
+    progress: bool = False,
+) -> list[Saliency]:
+    """Perturb records at every offset and see what the call loses.
+
+    Parameters
+    ----------
+    model : Classifier
+        It goes home as it came.
+    records : iterable of SeqRecord
+        Each at least as long as the longest replacement.
+    lengths : sequence of int
+        Lengths in bp of the windows that are replaced by random bases. Length 1 is the mean of the three other bases.
+    inserts : sequence of str, optional
+        Motifs that replace what is there, each at every offset. Give ``lengths=()`` to have only these.
+    draws : int
+        Random replacements of each window longer than 1 bp; each differs from the reference.
+    target : str, optional
+        The class spoken of; the only one not called "background" if not given.
+    seed : int
+        Of the random bases. A record's answer doesn't depend on the other records.
+    batch_size : int
+        Copies a batch.
+    device : str, optional
+        A GPU where there is one if not given.
+    progress : bool
+        Show progress.
+
+    Returns
+    -------
+    list of Saliency
+        One for each record, in order.
+
+    Raises
+    ------
+    DatasetError
+        If a record is shorter than a replacement.
+    UnknownClassError
+        If there is no such class, or there are several to choose from.
+    ValueError
+        If there is nothing to replace with, or a length, a motif or `draws` is not usable.
+    """
+    records = list(records)
+    motifs = [motif.upper() for motif in inserts or ()]
+    _check(records, lengths, motifs, draws)
+    column = model.target_index(target)
+    found = []
+    with progress_bar("saliency", len(records), unit="records", show=progress) as bar:
+        for record in records:
+            kinds = _replacements(record, lengths, motifs, draws, seed)
+
+            def odds(rows: list[Ids]) -> NDArray[np.float32]:
+                return log_odds(forward(model, rows, batch_size=batch_size, device=device), column)
+
+            whole = float(odds(encode_records(model.vocab, [record]))[0])
+            curves = {}
+            for kind, what in kinds.items():
+                copies = (model.vocab.encode(copy.tobytes()) for copy in what.copies(record))
+                drops = [whole - odds(chunk) for chunk in _chunks(copies)]
+                curves[kind] = what.per_base(np.concatenate([np.empty(0), *drops]), len(record))
+            scores = np.nanmean(list(curves.values()), axis=0).astype(np.float32)
+            found.append(Saliency(record, model.classes[column], whole, curves, scores))
+            bar.advance()
+    return found
+
+
+def saliency_track(results: Iterable[Saliency]) -> Iterator[ScoreBlock]:
+    """Lay saliencies along the genome, one value a base.
+
+    Parameters
+    ----------
+    results : iterable of Saliency
+        Of records that have a place: ``annotations["chrom" | "start" | "end" | "strand"]``.
+
+    Yields
+    ------
+    ScoreBlock
+        With ``step=1``, sorted by place; where records overlap, the mean. Strand ".".
+
+    Raises
+    ------
+    DatasetError
+        If a record has no place.
+    """
+    placed = [(_place(result.record), result) for result in results]
+    for stretch in merge([place for place, _ in placed]):
+        total, count = np.zeros((2, stretch.end - stretch.start))
+        for place, result in placed:
+            if place.chrom == stretch.chrom and stretch.start <= place.start < stretch.end:
+                forward_scores = result.scores[::-1] if place.strand == "-" else result.scores
+                here = slice(place.start - stretch.start, place.end - stretch.start)
+                total[here] += np.nan_to_num(forward_scores)
+                count[here] += np.isfinite(forward_scores)
+        scores = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).astype(np.float32)
+        yield ScoreBlock(stretch.chrom, stretch.start, 1, scores, stretch.end)
+
+
+def records_at(
+    model: Classifier, genome: Genome, regions: Iterable[Interval], *, target: str | None = None
+) -> list[SeqRecord]:
+    """Fetch the records in which the model sees regions.
+
+    Parameters
+    ----------
+    model : Classifier
+        With a window.
+    genome : Genome
+        Where the regions are.
+    regions : iterable of Interval
+        A region as long as the window is taken as it is; of any other, the window with its anchor at the region's
+        middle base. Without a strand, the strand on which the target class is more probable.
+    target : str, optional
+        The class spoken of; the only one not called "background" if not given.
+
+    Returns
+    -------
+    list of SeqRecord
+        On the strand of the region.
+
+    Raises
+    ------
+    UnknownChromosomeError, OutOfRangeError
+        If a window is not in the genome.
+    """
+    records = []
+    for region in regions:
+        strands = [region.strand] if region.strand in ("+", "-") else ["+", "-"]
+        choice = [genome.fetch(window_at(model, region._replace(strand=strand))) for strand in strands]
+        best = 0
+        if len(choice) > 1:
+            best = int(np.argmax(predict_proba(model, choice)[:, model.target_index(target)]))
+        records.append(choice[best])
+    return records
+
+
+def _chunks(copies: Iterator[Ids]) -> Iterator[list[Ids]]:
+    while chunk := list(islice(copies, _COPIES_AT_ONCE)):
+        yield chunk
+
+
+@dataclass(frozen=True)
+class _Replacements:
+    """Bases to put at offsets of a record: offsets (n,) and letters (n, width), one row a copy."""
+
+    offsets: NDArray[np.int64]
+    letters: NDArray[np.uint8]
+
+    def copies(self, record: SeqRecord) -> Iterator[NDArray[np.uint8]]:
+        """Yield the perturbed sequences, each uint8 (n_bases,)."""
+        reference = _letters(record)
+        for offset, letters in zip(self.offsets, self.letters, strict=True):
+            copy = reference.copy()
+            copy[offset : offset + len(letters)] = letters
+            yield copy
+
+    def per_base(self, drops: NDArray[np.floating], n_bases: int) -> NDArray[np.float32]:
+        """Average each copy's drop (n,) over the bases it covers, float32 (n_bases,); NaN where none covers."""
+        sums = np.zeros((2, n_bases + 1))  # of drops and of copies; a window adds at its start and takes off at its end
+        for row, amount in zip(sums, (drops, np.ones(len(drops))), strict=True):
+            np.add.at(row, self.offsets, amount)
+            np.subtract.at(row, self.offsets + self.letters.shape[1], amount)
+        total, count = sums.cumsum(axis=1)[:, :n_bases]
+        covered = count.round() > 0
+        return np.divide(total, count, out=np.full(n_bases, np.nan), where=covered).astype(np.float32)
+
+
+def _replacements(
+    record: SeqRecord, lengths: Sequence[int], motifs: Sequence[str], draws: int, seed: int
+) -> dict[str, _Replacements]:
+    """Plan all copies of a record; each differs from it."""
+    reference = _letters(record)
+    rng = np.random.default_rng([seed, zlib.crc32(reference.tobytes())])
+    plans = {str(n): _random_letters(reference, n, draws, rng) if n > 1 else _other_bases(reference) for n in lengths}
+    plans |= {motif: np.frombuffer(motif.encode(), np.uint8)[None, None] for motif in motifs}
+    return {kind: _differing(reference, letters) for kind, letters in plans.items()}
+
+
+def _other_bases(reference: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return all four bases for each offset, (n_bases, 4, 1); the one that is there is left out later."""
+    return np.broadcast_to(_BASES[None, :, None], (len(reference), 4, 1))
+
+
+def _random_letters(
+    reference: NDArray[np.uint8], width: int, draws: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Draw (n_offsets, draws, width) bases, again where a draw is what is there."""
+    there = np.lib.stride_tricks.sliding_window_view(reference, width)[:, None]
+    letters = rng.choice(_BASES, size=(len(there), draws, width))
+    while (same := (letters == there).all(axis=2)).any():
+        letters[same] = rng.choice(_BASES, size=(same.sum(), width))
+    return letters
+
+
+def _differing(reference: NDArray[np.uint8], letters: NDArray[np.uint8]) -> _Replacements:
+    """List the replacements (n_offsets or 1, draws, width) that change the sequence, offset by offset."""
+    there = np.lib.stride_tricks.sliding_window_view(reference, letters.shape[2])[:, None]
+    offsets, draw = np.nonzero((letters != there).any(axis=2))
+    return _Replacements(offsets, np.broadcast_to(letters, (len(there), *letters.shape[1:]))[offsets, draw])
+
+
+def _letters(record: SeqRecord) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes(record.seq).upper().replace(b"U", b"T"), dtype=np.uint8)
+
+
+def _check(records: list[SeqRecord], lengths: Sequence[int], motifs: list[str], draws: int) -> None:
+    if not lengths and not motifs:
+        raise ValueError("nothing to replace with: give lengths, inserts or both")
+    if any(length < 1 for length in lengths) or draws < 1:
+        raise ValueError(f"lengths are {tuple(lengths)} and draws is {draws}, wanted numbers of at least 1")
+    for motif in motifs:
+        if not motif or set(motif) - set("ACGT"):
+            raise ValueError(f"insert {motif!r} is not a motif of A, C, G and T")
+    longest = max([*lengths, *map(len, motifs)])
+    for record in records:
+        if len(record) < longest:
+            raise DatasetError(f"record {record.id!r} is {len(record)} bp long, shorter than a replacement of {longest}")
+
+
+def _place(record: SeqRecord) -> Interval:
+    try:
+        chrom, start, end, strand = (record.annotations[key] for key in ("chrom", "start", "end", "strand"))
+    except KeyError as error:
+        raise DatasetError(f"record {record.id!r} has no place on a genome: annotation {error} is missing") from error
+    return Interval(chrom, start, end, record.id, 0.0, strand)

@@ -1,0 +1,223 @@
+"""A classifier and a genome in, scores along the genome out, as `ScoreBlock` s in genome coordinates.
+
+Each chromosome is cut into bins ``[i * step, (i + 1) * step)``, 0-based half-open. A bin's score is the probability of
+the target class for the window whose anchor is the bin's middle base, on each strand alike. There is no answer (NaN)
+where that window reaches past an end, or where one of its k-mers has a letter other than A, C, G, T: the model never
+learnt from such a window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
+
+from genomic_ulmfit.errors import DatasetError
+from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.sequences import Genome
+from genomic_ulmfit.genome.tracks import ScoreBlock
+from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.net.engine import forward, softmax
+from genomic_ulmfit.net.kmers import UNK, KmerVocab
+from genomic_ulmfit.progress import progress_bar
+
+__all__ = ["best_strand", "scan", "window_at"]
+
+_BINS_A_BLOCK = 20_000  # what is held in memory, whatever the genome's size
+
+Strands = Literal["max", "+", "-", "both"]
+
+
+def scan(
+    model: Classifier,
+    genome: Genome | SeqRecord | Iterable[SeqRecord] | str | Path,
+    *,
+    step: int = 10,
+    regions: Iterable[Interval] | None = None,
+    strands: Strands = "max",
+    target: str | None = None,
+    batch_size: int = 256,
+    device: str | None = None,
+    progress: bool = False,
+) -> Iterator[ScoreBlock]:
+    """Score a genome with a sliding window.
+
+    Parameters
+    ----------
+    model : Classifier
+        Its window, anchor, k and stride are used; without an anchor, the window's centre.
+    genome : Genome, or anything `Genome` reads
+        What to scan.
+    step : int
+        Width of a bin in bp.
+    regions : iterable of Interval, optional
+        Parts to scan, widened to whole bins; everything if not given. Strands are ignored.
+    strands : {"max", "+", "-", "both"}
+        The better strand, one strand, or both: then each stretch gives a block for "+" and one for "-".
+    target : str, optional
+        The class to score; the only one not called "background" if not given.
+    batch_size : int
+        Windows a batch.
+    device : str, optional
+        A GPU where there is one if not given.
+    progress : bool
+        Show progress.
+
+    Yields
+    ------
+    ScoreBlock
+        Probabilities of the target class, in the order of the regions, or of the chromosomes in the genome.
+
+    Raises
+    ------
+    UnknownClassError
+        If there is no such class, or there are several to choose from.
+    DatasetError
+        If the model learnt from records of several lengths, and so has no window.
+    UnknownChromosomeError, OutOfRangeError
+        If a region is not in the genome.
+    ValueError
+        If `step` or `strands` is none of the allowed.
+    """
+    if step < 1:
+        raise ValueError(f"step is {step}, wanted at least 1 bp")
+    if strands not in ("max", "+", "-", "both"):
+        raise ValueError(f"strands is {strands!r}, wanted 'max', '+', '-' or 'both'")
+    opened = genome if isinstance(genome, Genome) else Genome(genome)
+    window = _Window.of(model)
+    column = model.target_index(target)
+    stretches = list(_stretches(opened, regions, step))
+    read = {"+": "+", "-": "-"}.get(strands, "+-")
+    total = sum(math.ceil((end - start) / step) for _, start, end in stretches) * len(read)
+
+    def blocks() -> Iterator[ScoreBlock]:
+        with progress_bar("scanning", total, unit="windows", show=progress) as bar:
+            for chrom, start, end in stretches:
+                found = []
+                for strand in read:
+                    bins = _Bins(opened, chrom, start, end, step)
+                    rows, answered = bins.windows(window, model.vocab, strand)
+                    scores = np.full(len(answered), np.nan, dtype=np.float32)
+                    scores[answered] = softmax(forward(model, rows, batch_size=batch_size, device=device))[:, column]
+                    found.append(ScoreBlock(chrom, start, step, scores, end, strand))
+                    bar.advance(len(answered))
+                yield from (best_strand(found) if strands == "max" else found)
+
+    return blocks()
+
+
+def best_strand(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
+    """Join the blocks of both strands, as ``scan(strands="both")`` gives them, into blocks of the better strand.
+
+    Parameters
+    ----------
+    blocks : iterable of ScoreBlock
+        Pairs of a "+" and a "-" block of the same stretch.
+
+    Yields
+    ------
+    ScoreBlock
+        The larger score of each bin; strand ".".
+    """
+    pairs = iter(blocks)
+    for plus, minus in zip(pairs, pairs, strict=True):
+        yield replace(plus, scores=np.fmax(plus.scores, minus.scores), strand=".")
+
+
+def window_at(model: Classifier, interval: Interval) -> Interval:
+    """Return the window in which the model sees `interval`: with its anchor at the interval's middle base.
+
+    Parameters
+    ----------
+    model : Classifier
+        With a window.
+    interval : Interval
+        With strand "+" or "-"; "." counts as "+".
+
+    Returns
+    -------
+    Interval
+        `interval` itself if it is as long as the window; name, score and strand are kept.
+
+    Raises
+    ------
+    DatasetError
+        If the model has no window.
+    """
+    window = _Window.of(model)
+    if interval.end - interval.start == window.length:
+        return interval
+    middle = (interval.start + interval.end - 1) // 2
+    start = middle - window.left("-" if interval.strand == "-" else "+")
+    return interval._replace(start=start, end=start + window.length)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A window's length and its anchor's index in it, both in bp."""
+
+    length: int
+    anchor: int
+
+    @classmethod
+    def of(cls, model: Classifier) -> _Window:
+        if model.window is None:
+            raise DatasetError(
+                "the model learnt from records of several lengths, so it has no window to slide; "
+                "train one on records of one length"
+            )
+        return cls(model.window, model.window // 2 if model.anchor is None else model.anchor)
+
+    def left(self, strand: str) -> int:
+        """Return how many bases of the window lie to the left of its anchor, on the plus strand."""
+        return self.anchor if strand == "+" else self.length - 1 - self.anchor
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """The bins of ``[start, end)``, which begins on the grid."""
+
+    genome: Genome
+    chrom: str
+    start: int
+    end: int
+    step: int
+
+    def windows(self, window: _Window, vocab: KmerVocab, strand: str) -> tuple[NDArray, NDArray[np.bool_]]:
+        """Return the k-mer ids (n_answered, n_kmers) of the bins' windows, and which bins (n_bins,) have one."""
+        size = self.genome.chrom_sizes[self.chrom]
+        starts = np.arange(self.start, self.end, self.step) + self.step // 2 - window.left(strand)
+        answered = (starts >= 0) & (starts + window.length <= size)
+        n_kmers = vocab.n_kmers(window.length)
+        if not answered.any():
+            return np.empty((0, n_kmers), dtype=vocab.dtype), answered
+        first, last = int(starts[answered][0]), int(starts[answered][-1]) + window.length
+        sequence = Seq(self.genome.sequence(self.chrom, first, last))
+        offsets = starts[answered] - first
+        if strand == "-":
+            sequence, offsets = sequence.reverse_complement(), last - first - window.length - offsets
+        every = KmerVocab(vocab.k, 1).encode(sequence)
+        rows = every[offsets[:, None] + np.arange(n_kmers) * vocab.stride]
+        known = (rows != UNK).all(axis=1)
+        answered[answered] = known
+        return rows[known], answered
+
+
+def _stretches(genome: Genome, regions: Iterable[Interval] | None, step: int) -> Iterator[tuple[str, int, int]]:
+    """Cut what is to be scanned into stretches of whole bins, clipped at the chromosome's end."""
+    if regions is None:
+        regions = [Interval(chrom, 0, size) for chrom, size in genome.chrom_sizes.items()]
+    for region in regions:
+        genome.check(region)
+        size = genome.chrom_sizes[region.chrom]
+        end = min(math.ceil(region.end / step) * step, size)
+        width = _BINS_A_BLOCK * step
+        for start in range(region.start // step * step, end, width):
+            yield region.chrom, start, min(start + width, end)
