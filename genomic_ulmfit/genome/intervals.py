@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "HEADER_NAMES",
     "Interval",
     "RegionError",
     "bed_rows",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 _REGION = re.compile(r"(?P<chrom>.+):(?P<start>\d[\d,]*)-(?P<end>\d[\d,]*)?")
-_HEADER_NAMES = {"start", "chromstart", "chrom_start"}
+HEADER_NAMES = frozenset({"start", "chromstart", "chrom_start"})  # in the second column of a row of names
 _COLUMNS = {
     "chrom": ("chrom", "chromosome", "seqname", "seqid"),
     "start": ("start", "chromstart"),
@@ -231,7 +232,7 @@ def bed_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
             fields = _fields(line)
             if not fields or line.startswith("#") or fields[0] in ("track", "browser"):
                 continue
-            is_header = first and len(fields) > 1 and fields[1].lower() in _HEADER_NAMES
+            is_header = first and len(fields) > 1 and fields[1].lower() in HEADER_NAMES
             first = False
             if not is_header:
                 yield number, fields
