@@ -1,0 +1,151 @@
+"""Interval algebra on PyRanges: lists of `Interval` in and out, 0-based half-open, strand disregarded.
+
+Bases covered by an interval are what counts: an interval of length zero covers none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from genomic_ulmfit.errors import OutOfRangeError, UnknownChromosomeError
+from genomic_ulmfit.genome.intervals import Interval, read_intervals
+
+if TYPE_CHECKING:
+    import pybedtools
+    import pyranges
+
+__all__ = ["complement", "merge", "overlapping", "pad", "subtract", "to_bedtool", "to_pyranges"]
+
+
+def to_pyranges(intervals: Iterable[Interval]) -> pyranges.PyRanges:
+    """Return a PyRanges with columns Chromosome, Start, End, Name, Score and Strand, one row an interval."""
+    import pandas as pd
+    import pyranges
+
+    names = ["Chromosome", "Start", "End", "Name", "Score", "Strand"]
+    return pyranges.PyRanges(pd.DataFrame(list(intervals), columns=names))
+
+
+def to_bedtool(intervals: Iterable[Interval]) -> pybedtools.BedTool:
+    """Return a BedTool over the intervals as BED6. Building one does not need the bedtools program; its verbs do."""
+    import pybedtools
+
+    return pybedtools.BedTool(
+        [(i.chrom, i.start, i.end, i.name, f"{i.score:g}", i.strand) for i in intervals]  # scores as text, short
+    )
+
+
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return what the intervals cover, strand disregarded, as intervals that neither overlap nor touch.
+
+    Chromosomes come in the order of their first interval; intervals of length zero cover nothing.
+
+    Examples
+    --------
+    >>> [i.id for i in merge([Interval("chr1", 5, 9), Interval("chr1", 0, 5), Interval("chr1", 20, 30)])]
+    ['chr1:0-9(.)', 'chr1:20-30(.)']
+    """
+    intervals = list(intervals)
+    return _bare(_ranges(intervals).merge(), intervals)
+
+
+def subtract(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
+    """Return what the intervals cover and the others do not, strand disregarded, merged.
+
+    Examples
+    --------
+    >>> [i.id for i in subtract([Interval("chr1", 0, 100)], [Interval("chr1", 40, 60)])]
+    ['chr1:0-40(.)', 'chr1:60-100(.)']
+    """
+    intervals, others = list(intervals), list(others)
+    kept, removed = _ranges(intervals).merge(), _ranges(others).merge()
+    return _bare(kept.subtract(removed) if len(removed) else kept, intervals)
+
+
+def overlapping(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
+    """Return those intervals that share at least one base with one of the others, strand disregarded, in their order.
+
+    Examples
+    --------
+    >>> overlapping([Interval("chr1", 0, 10), Interval("chr1", 20, 30)], [Interval("chr1", 9, 20)])
+    [Interval(chrom='chr1', start=0, end=10, name='.', score=0.0, strand='.')]
+    """
+    intervals = list(intervals)
+    kept = _ranges(intervals).overlap(_ranges(list(others)).merge())
+    rows = sorted(set(kept.df["Row"])) if len(kept) else []
+    return [intervals[row] for row in rows]
+
+
+def complement(intervals: Iterable[Interval], chrom_sizes: Mapping[str, int]) -> list[Interval]:
+    """Return what the intervals leave uncovered of the chromosomes, in the chromosomes' order.
+
+    Parameters
+    ----------
+    intervals : iterable of Interval
+        Inside the chromosomes; strand is disregarded.
+    chrom_sizes : mapping of str to int
+        Chromosome lengths in bp.
+
+    Returns
+    -------
+    list of Interval
+        Without strand, none touching another.
+
+    Raises
+    ------
+    UnknownChromosomeError
+        If an interval's chromosome is not in `chrom_sizes`.
+    OutOfRangeError
+        If an interval reaches past its chromosome's end.
+
+    Examples
+    --------
+    >>> [i.id for i in complement([Interval("chr1", 0, 10), Interval("chr1", 50, 60)], {"chr1": 100})]
+    ['chr1:10-50(.)', 'chr1:60-100(.)']
+    """
+    intervals = list(intervals)
+    for interval in intervals:
+        if interval.chrom not in chrom_sizes:
+            raise UnknownChromosomeError(interval.chrom, list(chrom_sizes))
+        if interval.end > chrom_sizes[interval.chrom]:
+            raise OutOfRangeError(interval.chrom, interval.start, interval.end, chrom_sizes[interval.chrom])
+    return subtract([Interval(chrom, 0, size) for chrom, size in chrom_sizes.items()], intervals)
+
+
+def pad(intervals: Iterable[Interval], bp: int, chrom_sizes: Mapping[str, int]) -> list[Interval]:
+    """Return the intervals made longer by `bp` on either side, cut off at the chromosomes' ends.
+
+    Raises
+    ------
+    UnknownChromosomeError
+        If an interval's chromosome is not in `chrom_sizes`.
+
+    Examples
+    --------
+    >>> pad([Interval("chr1", 5, 90, "a")], 20, {"chr1": 100})
+    [Interval(chrom='chr1', start=0, end=100, name='a', score=0.0, strand='.')]
+    """
+    padded = []
+    for interval in intervals:
+        if interval.chrom not in chrom_sizes:
+            raise UnknownChromosomeError(interval.chrom, list(chrom_sizes))
+        end = min(interval.end + bp, chrom_sizes[interval.chrom])
+        padded.append(interval._replace(start=max(0, interval.start - bp), end=end))
+    return padded
+
+
+def _ranges(intervals: list[Interval]) -> pyranges.PyRanges:
+    """Return a PyRanges of coordinates and row numbers only: without a strand column it disregards strand."""
+    import pandas as pd
+    import pyranges
+
+    rows = [(i.chrom, i.start, i.end, row) for row, i in enumerate(intervals) if i.start < i.end]
+    return pyranges.PyRanges(pd.DataFrame(rows, columns=["Chromosome", "Start", "End", "Row"]))
+
+
+def _bare(ranges: pyranges.PyRanges, like: list[Interval]) -> list[Interval]:
+    """Return the ranges as intervals, chromosomes in the order in which `like` first has them."""
+    rank = {chrom: number for number, chrom in enumerate(dict.fromkeys(interval.chrom for interval in like))}
+    intervals = [i._replace(name=".", score=0.0) for i in read_intervals(ranges)]
+    return sorted(intervals, key=lambda interval: (rank[interval.chrom], interval.start))

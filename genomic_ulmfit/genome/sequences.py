@@ -1,0 +1,202 @@
+"""Genomes: intervals in, SeqRecords out, 0-based half-open and strand-aware."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genomic_ulmfit.errors import OutOfRangeError, UnknownChromosomeError
+from genomic_ulmfit.genome.intervals import Interval, read_aliases
+from genomic_ulmfit.genome.sources import check_letters, open_source
+
+if TYPE_CHECKING:
+    from Bio.SeqRecord import SeqRecord
+
+__all__ = ["Genome", "unknown_runs"]
+
+_IS_BASE = np.zeros(256, dtype=bool)
+_IS_BASE[list(b"ACGTacgt")] = True
+
+
+class Genome:
+    """A genome that gives the sequence of intervals.
+
+    Plain and bgzipped FASTA and 2bit files are read in place, so that memory does not grow with the genome; gzipped
+    FASTA, GenBank files and records are held in memory. A FASTA index (``.fai``) is used where it belongs to the file
+    as it is now, else built beside it, or in a temporary folder where that can't be written to. A genome can be pickled
+    and used in other processes and threads.
+
+    Parameters
+    ----------
+    source : str, Path, SeqRecord, iterable of SeqRecord, or mapping of str to SeqRecord, Seq or str
+        A path is a FASTA (plain, gzipped, bgzipped), 2bit or GenBank file (plain, gzipped), told by content.
+    aliases : mapping of str to str, str or Path, optional
+        Other names for chromosomes, to the genome's own: ``{"chr20": "20"}``, or a file with two columns.
+
+    Attributes
+    ----------
+    name : str
+        The file, or "records".
+    chrom_sizes : dict of str to int
+        Chromosome lengths in bp, in the order of the file.
+    circular : frozenset of str
+        Chromosomes that a GenBank file or record says are circular.
+    aliases : dict of str to str
+        As given.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is none of these, holds no sequence, is cut off, names two records alike, or its letters are not
+        nucleotides.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> genome = Genome({"chr1": "AACCGGTTacgt"})
+    >>> genome.chrom_sizes
+    {'chr1': 12}
+    >>> record = genome.fetch(Interval("chr1", 1, 5, strand="-"))
+    >>> record.id, str(record.seq)
+    ('chr1:1-5(-)', 'CGGT')
+    """
+
+    def __init__(self, source: Any, aliases: Mapping[str, str] | str | Path | None = None) -> None:
+        self._source = open_source(source)
+        self.name = self._source.name
+        self.chrom_sizes = dict(self._source.sizes)
+        self.circular = self._source.circular
+        self.aliases = read_aliases(aliases)
+
+    def __repr__(self) -> str:
+        """Name the source and say how much there is."""
+        return f"<Genome {self.name}: {len(self.chrom_sizes)} sequences, {sum(self.chrom_sizes.values()):,} bp>"
+
+    def resolve(self, chrom: str) -> str:
+        """Return the genome's own name of a chromosome.
+
+        Raises
+        ------
+        UnknownChromosomeError
+            If neither the genome nor the aliases have the name. Likely spellings are shown, never taken.
+        """
+        if chrom in self.chrom_sizes:
+            return chrom
+        name = self.aliases.get(chrom)
+        if name in self.chrom_sizes:
+            return name
+        known = list(self.chrom_sizes)
+        likely = next((other for other in known if _core(other) == _core(chrom)), None)
+        if likely is None:
+            hint = f"map the names with aliases={{{chrom!r}: NAME}}"
+        else:
+            hint = f"if {likely!r} is meant, map the names with aliases={{{chrom!r}: {likely!r}}}"
+        raise UnknownChromosomeError(chrom, known, hint)
+
+    def sequence(self, chrom: str, start: int, end: int) -> str:
+        """Return the text of the "+" strand, its case as in the file (lower case is soft-masked).
+
+        Parameters
+        ----------
+        chrom : str
+            Chromosome, by the genome's name or an alias.
+        start, end : int
+            0-based half-open, in bp.
+
+        Raises
+        ------
+        UnknownChromosomeError
+            If there is no such chromosome.
+        OutOfRangeError
+            Unless ``0 <= start < end <= size``.
+        FileFormatError
+            If the file has letters there that are not nucleotides.
+        """
+        name = chrom if chrom in self.chrom_sizes else self.resolve(chrom)
+        size = self.chrom_sizes[name]
+        if not 0 <= start < end <= size:
+            raise OutOfRangeError(name, start, end, size)
+        text = self._source.fetch(name, start, end)
+        check_letters(text, self.name, f"{name}:{start}-{end}")
+        return text
+
+    def fetch(self, interval: Interval) -> SeqRecord:
+        """Return the sequence of an interval along its strand.
+
+        Parameters
+        ----------
+        interval : Interval
+            0-based half-open; "-" gives the reverse complement.
+
+        Returns
+        -------
+        SeqRecord
+            Its id is the interval's, under the genome's name of the chromosome; its name the interval's, if it has one.
+            Annotations: chrom, start, end, strand, molecule_type.
+
+        Raises
+        ------
+        UnknownChromosomeError
+            If there is no such chromosome.
+        OutOfRangeError
+            Unless ``0 <= start < end <= size``.
+        FileFormatError
+            If the file has letters there that are not nucleotides.
+        """
+        from Bio.Seq import Seq
+        from Bio.SeqRecord import SeqRecord
+
+        chrom = interval.chrom if interval.chrom in self.chrom_sizes else self.resolve(interval.chrom)
+        letters = Seq(self.sequence(chrom, interval.start, interval.end))
+        if interval.strand == "-":
+            letters = letters.reverse_complement()
+        annotations: dict[str, str | int] = {
+            "chrom": chrom,
+            "start": interval.start,
+            "end": interval.end,
+            "strand": interval.strand,
+            "molecule_type": "DNA",
+        }
+        record_id = interval._replace(chrom=chrom).id
+        name = record_id if interval.name == "." else interval.name
+        return SeqRecord(letters, id=record_id, name=name, description="", annotations=annotations)
+
+    def fetch_many(self, intervals: Iterable[Interval]) -> Iterator[SeqRecord]:
+        """Yield the sequence of each interval, as `fetch` does, in their order."""
+        for interval in intervals:
+            yield self.fetch(interval)
+
+
+def _core(chrom: str) -> str:
+    """Return what is left of a name without the prefixes and suffixes in which naming schemes differ."""
+    core = chrom.lower().removeprefix("chr").split(".")[0]
+    return "m" if core == "mt" else core
+
+
+def unknown_runs(sequence: str | bytes) -> np.ndarray:
+    """Find the runs of letters other than A, C, G and T, in either case.
+
+    Parameters
+    ----------
+    sequence : str or bytes
+        ASCII letters.
+
+    Returns
+    -------
+    int64 array, shape (n_runs, 2)
+        Start and end of each run in bp, 0-based half-open, in order.
+
+    Examples
+    --------
+    >>> unknown_runs("NNACGTacgtRYn").tolist()
+    [[0, 2], [10, 13]]
+    """
+    text = sequence.encode("ascii") if isinstance(sequence, str) else sequence
+    unknown = np.zeros(len(text) + 2, dtype=np.int8)
+    unknown[1:-1] = ~_IS_BASE[np.frombuffer(text, dtype=np.uint8)]
+    edges = np.diff(unknown)
+    return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)]).astype(np.int64)
