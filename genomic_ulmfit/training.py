@@ -22,7 +22,8 @@ from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.datasets.records import labels, part, require_labels
 from genomic_ulmfit.errors import DatasetError, UnknownChromosomeError
-from genomic_ulmfit.genome.intervals import Interval, complement, read_intervals
+from genomic_ulmfit.genome.algebra import complement
+from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.awd_lstm import BACKGROUND, SIZES, AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.batches import Ids, LMStream, known_segments

@@ -97,6 +97,22 @@ class Genome:
             hint = f"if {likely!r} is meant, map the names with aliases={{{chrom!r}: {likely!r}}}"
         raise UnknownChromosomeError(chrom, known, hint)
 
+    def locate(self, interval: Interval) -> Interval:
+        """Return the interval under the genome's own name of its chromosome, refusing one that is not inside it.
+
+        Raises
+        ------
+        UnknownChromosomeError
+            If there is no such chromosome.
+        OutOfRangeError
+            Unless ``0 <= start < end <= size``.
+        """
+        chrom = interval.chrom if interval.chrom in self.chrom_sizes else self.resolve(interval.chrom)
+        size = self.chrom_sizes[chrom]
+        if not 0 <= interval.start < interval.end <= size:
+            raise OutOfRangeError(chrom, interval.start, interval.end, size)
+        return interval._replace(chrom=chrom)
+
     def sequence(self, chrom: str, start: int, end: int) -> str:
         """Return the text of the "+" strand, its case as in the file (lower case is soft-masked).
 
@@ -116,10 +132,7 @@ class Genome:
         FileFormatError
             If the file has letters there that are not nucleotides.
         """
-        name = chrom if chrom in self.chrom_sizes else self.resolve(chrom)
-        size = self.chrom_sizes[name]
-        if not 0 <= start < end <= size:
-            raise OutOfRangeError(name, start, end, size)
+        name = self.locate(Interval(chrom, start, end)).chrom
         text = self._source.fetch(name, start, end)
         check_letters(text, self.name, f"{name}:{start}-{end}")
         return text

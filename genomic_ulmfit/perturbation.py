@@ -18,7 +18,8 @@ from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
 from genomic_ulmfit.errors import DatasetError
-from genomic_ulmfit.genome.intervals import Interval, merge
+from genomic_ulmfit.genome.algebra import merge
+from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.awd_lstm import Classifier
@@ -26,7 +27,7 @@ from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import forward, log_odds
 from genomic_ulmfit.predict import encode_records, predict_proba
 from genomic_ulmfit.progress import progress_bar
-from genomic_ulmfit.scan import window_at
+from genomic_ulmfit.scanning import window_at
 
 __all__ = ["Saliency", "records_at", "saliency", "saliency_track"]
 

@@ -215,7 +215,7 @@ def _stretches(genome: Genome, regions: Iterable[Interval] | None, step: int) ->
     if regions is None:
         regions = [Interval(chrom, 0, size) for chrom, size in genome.chrom_sizes.items()]
     for region in regions:
-        genome.check(region)
+        region = genome.locate(region)
         size = genome.chrom_sizes[region.chrom]
         end = min(math.ceil(region.end / step) * step, size)
         width = _BINS_A_BLOCK * step
