@@ -16,6 +16,7 @@ __all__ = [
     "ModelFileError",
     "OutOfRangeError",
     "SequenceTooShortError",
+    "SettingError",
     "TrainingDivergedError",
     "UnknownChromosomeError",
     "UnknownClassError",
@@ -103,6 +104,10 @@ class SequenceTooShortError(GenomicUlmfitError, ValueError):
         self.length, self.k, self.name = length, k, name
         what = f"sequence {name!r}" if name else "sequence"
         super().__init__(f"{what} is {length} bp long, shorter than one k-mer of the model (k = {k}); leave it out")
+
+
+class SettingError(GenomicUlmfitError, ValueError):
+    """An option has a value that is not allowed."""
 
 
 class DatasetError(GenomicUlmfitError, ValueError):

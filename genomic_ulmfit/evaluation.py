@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from genomic_ulmfit.errors import DatasetError, UnknownClassError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.predict import predict_proba
 
-__all__ = ["METRICS", "Evaluation", "evaluate", "metrics"]
+__all__ = ["METRICS", "Evaluation", "evaluate", "metrics", "table"]
 
 METRICS = ("accuracy", "precision", "recall", "specificity", "mcc", "roc_auc", "pr_auc")
 
@@ -159,6 +159,30 @@ def metrics(truth: NDArray[np.integer], probabilities: NDArray[np.floating]) -> 
         "roc_auc": roc_auc,
         "pr_auc": pr_auc,
     }
+
+
+def table(rows: Mapping[str, Evaluation]) -> str:
+    """Lay evaluations out as text: a row each, their baselines below, MCC with its 95 % interval.
+
+    Parameters
+    ----------
+    rows : mapping of str to Evaluation
+        By name.
+
+    Returns
+    -------
+    str
+        Fixed-width columns.
+    """
+    lines = [["", *METRICS, "mcc 95 %"]]
+    for name, found in rows.items():
+        low, high = found.intervals["mcc"]
+        lines.append([name, *(f"{getattr(found, m):.3f}" for m in METRICS), f"{low:.3f} to {high:.3f}"])
+        for rival, values in found.baselines.items():
+            lines.append([f"  baseline {rival}", *(f"{values[m]:.3f}" for m in METRICS), ""])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    shown = [[line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))] for line in lines]
+    return "\n".join("  ".join(cells).rstrip() for cells in shown)
 
 
 def _one_against_rest(

@@ -17,7 +17,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.errors import DatasetError
+from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import merge
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
@@ -110,7 +110,7 @@ def saliency(
         If a record is shorter than a replacement.
     UnknownClassError
         If there is no such class, or there are several to choose from.
-    ValueError
+    SettingError
         If there is nothing to replace with, or a length, a motif or `draws` is not usable.
     """
     records = list(records)
@@ -277,12 +277,12 @@ def _letters(record: SeqRecord) -> NDArray[np.uint8]:
 
 def _check(records: list[SeqRecord], lengths: Sequence[int], motifs: list[str], draws: int) -> None:
     if not lengths and not motifs:
-        raise ValueError("nothing to replace with: give lengths, inserts or both")
+        raise SettingError("nothing to replace with: give lengths, inserts or both")
     if any(length < 1 for length in lengths) or draws < 1:
-        raise ValueError(f"lengths are {tuple(lengths)} and draws is {draws}, wanted numbers of at least 1")
+        raise SettingError(f"lengths are {tuple(lengths)} and draws is {draws}, wanted numbers of at least 1")
     for motif in motifs:
         if not motif or set(motif) - set("ACGT"):
-            raise ValueError(f"insert {motif!r} is not a motif of A, C, G and T")
+            raise SettingError(f"insert {motif!r} is not a motif of A, C, G and T")
     longest = max([*lengths, *map(len, motifs)])
     for record in records:
         if len(record) < longest:

@@ -9,7 +9,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.errors import SequenceTooShortError
+from genomic_ulmfit.errors import SequenceTooShortError, SettingError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import forward, softmax
@@ -56,11 +56,11 @@ def predict_proba(
     ------
     SequenceTooShortError
         If a record is shorter than k.
-    ValueError
+    SettingError
         If `strands` is none of the three.
     """
     if strands not in ("+", "-", "mean"):
-        raise ValueError(f"strands is {strands!r}, wanted '+', '-' or 'mean'")
+        raise SettingError(f"strands is {strands!r}, wanted '+', '-' or 'mean'")
     records = list(records)
     read_minus = {"+": [False], "-": [True], "mean": [False, True]}[strands]
     with progress_bar("predicting", len(records) * len(read_minus), unit="records", show=progress) as bar:

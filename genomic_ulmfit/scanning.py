@@ -19,7 +19,7 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.errors import DatasetError
+from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
@@ -83,13 +83,13 @@ def scan(
         If the model learnt from records of several lengths, and so has no window.
     UnknownChromosomeError, OutOfRangeError
         If a region is not in the genome.
-    ValueError
+    SettingError
         If `step` or `strands` is none of the allowed.
     """
     if step < 1:
-        raise ValueError(f"step is {step}, wanted at least 1 bp")
+        raise SettingError(f"step is {step}, wanted at least 1 bp")
     if strands not in ("max", "+", "-", "both"):
-        raise ValueError(f"strands is {strands!r}, wanted 'max', '+', '-' or 'both'")
+        raise SettingError(f"strands is {strands!r}, wanted 'max', '+', '-' or 'both'")
     opened = genome if isinstance(genome, Genome) else Genome(genome)
     window = _Window.of(model)
     column = model.target_index(target)

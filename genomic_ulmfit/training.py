@@ -21,7 +21,7 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.datasets.records import labels, part, require_labels
-from genomic_ulmfit.errors import DatasetError, UnknownChromosomeError
+from genomic_ulmfit.errors import DatasetError, SettingError, UnknownChromosomeError
 from genomic_ulmfit.genome.algebra import complement
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
@@ -110,14 +110,14 @@ def pretrain(
     ------
     DatasetError
         If nothing is left to learn from.
-    ValueError
+    SettingError
         If a size is unknown or `valid_fraction` is not in [0, 1).
     UnknownChromosomeError, OutOfRangeError
         If `exclude` doesn't fit the genomes.
     """
     vocab = vocab or KmerVocab()
     if not 0 <= valid_fraction < 1:
-        raise ValueError(f"valid_fraction is {valid_fraction}, wanted 0 <= valid_fraction < 1")
+        raise SettingError(f"valid_fraction is {valid_fraction}, wanted 0 <= valid_fraction < 1")
     settings = _config(config, drop_mult)
     opened = [genome if isinstance(genome, Genome) else Genome(genome) for genome in _listed(genomes)]
     left_out = [] if exclude is None else read_intervals(exclude)
@@ -285,7 +285,7 @@ def _config(config: AWDLSTMConfig | str, drop_mult: float | None, pool: str | No
     """Return the named or given config, with other dropouts or another head where asked."""
     if isinstance(config, str):
         if config not in SIZES:
-            raise ValueError(f"size is {config!r}, wanted one of {', '.join(SIZES)}")
+            raise SettingError(f"size is {config!r}, wanted one of {', '.join(SIZES)}")
         config = SIZES[config]
     changes = {"drop_mult": drop_mult, "pool": pool}
     return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})

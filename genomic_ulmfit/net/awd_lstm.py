@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genomic_ulmfit.errors import UnknownClassError
+from genomic_ulmfit.errors import SettingError, UnknownClassError
 from genomic_ulmfit.net.kmers import KmerVocab
 
 __all__ = [
@@ -77,12 +77,12 @@ class AWDLSTMConfig:
 
     def __post_init__(self) -> None:
         if min(self.n_embedding, self.n_hidden, self.n_layers, self.n_head) < 1:
-            raise ValueError(f"sizes of a net are at least 1, got {self}")
+            raise SettingError(f"sizes of a net are at least 1, got {self}")
         if self.pool not in ("last", "all"):
-            raise ValueError(f"pool is {self.pool!r}, wanted 'last' or 'all'")
+            raise SettingError(f"pool is {self.pool!r}, wanted 'last' or 'all'")
         ps = (self.embedding_p, self.weight_p, self.hidden_p, self.output_p)
         if not all(0 <= p * self.drop_mult < 1 for p in ps) or not 0 <= self.head_p < 1:
-            raise ValueError(f"dropout probabilities times drop_mult are in [0, 1), got {self}")
+            raise SettingError(f"dropout probabilities times drop_mult are in [0, 1), got {self}")
 
     @property
     def widths(self) -> list[int]:
@@ -266,7 +266,7 @@ class Classifier(nn.Module):
 
     Raises
     ------
-    ValueError
+    SettingError
         If there are fewer than two classes, or the anchor is outside the window.
     """
 
@@ -282,9 +282,9 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         if len(set(classes)) != len(classes) or len(classes) < 2:
-            raise ValueError(f"classes are {list(classes)}, wanted two or more different labels")
+            raise SettingError(f"classes are {list(classes)}, wanted two or more different labels")
         if anchor is not None and (window is None or not 0 <= anchor < window):
-            raise ValueError(f"anchor is {anchor}, wanted an index inside the window of {window} bp")
+            raise SettingError(f"anchor is {anchor}, wanted an index inside the window of {window} bp")
         self.vocab, self.config, self.classes = vocab, config, tuple(classes)
         self.window, self.anchor, self.card = window, anchor, dict(card or {})
         self.encoder = AWDLSTM(len(vocab), config)

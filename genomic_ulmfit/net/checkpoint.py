@@ -21,7 +21,7 @@ from genomic_ulmfit.files import existing, replacing
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.kmers import KmerVocab
 
-__all__ = ["FORMAT_VERSION", "describe", "load", "save"]
+__all__ = ["FORMAT_VERSION", "card_text", "describe", "load", "save"]
 
 FORMAT_VERSION = 1
 _KEY = "genomic_ulmfit"
@@ -97,6 +97,37 @@ def describe(model: LanguageModel | Classifier) -> dict[str, Any]:
     if isinstance(model, Classifier):
         header |= {"classes": list(model.classes), "window": model.window, "anchor": model.anchor}
     return header
+
+
+def card_text(model: LanguageModel | Classifier) -> str:
+    """Say for people what a model is and what it saw: lines of a name and a value."""
+    header = describe(model)
+    config, card = header.pop("config"), header.pop("card")
+    facts = {
+        "kind": header["kind"].replace("_", " "),
+        "k-mers": f"k = {model.vocab.k}, stride = {model.vocab.stride} bp",
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+        "sizes": ", ".join(f"{name} {value}" for name, value in config.items()),
+    }
+    if isinstance(model, Classifier):
+        where = "" if model.anchor is None else f", anchor at index {model.anchor}"
+        facts["classes"] = ", ".join(model.classes)
+        facts["window"] = "records of several lengths" if model.window is None else f"{model.window} bp{where}"
+    for stage in card.get("stages", []):
+        values = ", ".join(f"{name} {_shown(value)}" for name, value in stage.items() if name != "stage")
+        facts[stage["stage"]] = values
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
+
+
+def _shown(value: Any) -> str:
+    """Shorten a card's value to one phrase."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        names = [item["id"] if isinstance(item, dict) else str(item) for item in value]
+        return f"[{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}]"
+    return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
 def _header(path: str | Path, metadata: dict[str, str] | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from Bio.Seq import Seq
 from numpy.typing import NDArray
 
-from genomic_ulmfit.errors import SequenceTooShortError
+from genomic_ulmfit.errors import SequenceTooShortError, SettingError
 
 __all__ = ["PAD", "UNK", "KmerVocab"]
 
@@ -40,7 +40,7 @@ class KmerVocab:
 
     Raises
     ------
-    ValueError
+    SettingError
         If `k` or `stride` is out of range.
 
     Examples
@@ -60,9 +60,9 @@ class KmerVocab:
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= 8:
-            raise ValueError(f"k is {self.k}, wanted 1 to 8")
+            raise SettingError(f"k is {self.k}, wanted 1 to 8")
         if not 1 <= self.stride <= self.k:
-            raise ValueError(f"stride is {self.stride}, wanted 1 to k = {self.k}")
+            raise SettingError(f"stride is {self.stride}, wanted 1 to k = {self.k}")
 
     def __len__(self) -> int:
         """Return the number of ids: 4**k k-mers, PAD and UNK."""

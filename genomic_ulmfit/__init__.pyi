@@ -1,0 +1,32 @@
+from .datasets.promoters import promoter_dataset as promoter_dataset
+from .datasets.records import read_dataset as read_dataset
+from .datasets.records import write_dataset as write_dataset
+from .datasets.splits import split_genome as split_genome
+from .errors import GenomicUlmfitError as GenomicUlmfitError
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
+from .genome.genes import read_genes as read_genes
+from .genome.intervals import Interval as Interval
+from .genome.intervals import read_intervals as read_intervals
+from .genome.peaks import call_peaks as call_peaks
+from .genome.sequences import Genome as Genome
+from .genome.tracks import ScoreBlock as ScoreBlock
+from .genome.tracks import write_track as write_track
+from .genome.tss import read_tss as read_tss
+from .net.awd_lstm import AWDLSTMConfig as AWDLSTMConfig
+from .net.awd_lstm import Classifier as Classifier
+from .net.awd_lstm import LanguageModel as LanguageModel
+from .net.checkpoint import load as load
+from .net.checkpoint import save as save
+from .net.kmers import KmerVocab as KmerVocab
+from .perturbation import Saliency as Saliency
+from .perturbation import saliency as saliency
+from .perturbation import saliency_track as saliency_track
+from .predict import predict_proba as predict_proba
+from .scanning import best_strand as best_strand
+from .scanning import scan as scan
+from .training import finetune as finetune
+from .training import pretrain as pretrain
+from .training import train_classifier as train_classifier
+
+__version__: str
