@@ -71,10 +71,11 @@ def read_genes(
 
     Examples
     --------
+    >>> from Bio.Seq import Seq
     >>> from Bio.SeqFeature import SeqFeature, SimpleLocation
     >>> from Bio.SeqRecord import SeqRecord
     >>> lac = SeqFeature(SimpleLocation(10, 40, strand=-1), type="CDS", qualifiers={"gene": ["lacZ"]})
-    >>> read_genes(SeqRecord("A" * 50, id="chr", features=[lac]))
+    >>> read_genes(SeqRecord(Seq("A" * 50), id="chr", features=[lac]))
     [Interval(chrom='chr', start=10, end=40, name='lacZ', score=0.0, strand='-')]
     """
     if not isinstance(source, str | Path):
