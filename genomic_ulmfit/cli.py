@@ -215,7 +215,9 @@ def train(
     model: ModelFile,
     data: DataFile,
     output: Annotated[Path, _output("Classifier to write.")],
-    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Use the model's k, stride and sizes only.")] = False,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Use the model's k, stride and sizes only.")
+    ] = False,
     epochs: Epochs = 6,
     lr: Rate = None,
     batch_size: BatchSize = 64,

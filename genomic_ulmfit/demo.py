@@ -144,7 +144,9 @@ class _Run:
         )
         write_dataset(records, self.folder / f"{variant}.fa")
         masked = f", positions {mask[0]} to {mask[1] - 1} masked" if mask else ""
-        self.said(f"{variant}.fa", f"{len(records)} gene starts and gene bodies{masked}; {variant}.bed has the intervals")
+        self.said(
+            f"{variant}.fa", f"{len(records)} gene starts and gene bodies{masked}; {variant}.bed has the intervals"
+        )
         return records
 
     def language_model(self) -> LanguageModel:

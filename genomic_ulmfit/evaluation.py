@@ -181,7 +181,9 @@ def table(rows: Mapping[str, Evaluation]) -> str:
         for rival, values in found.baselines.items():
             lines.append([f"  baseline {rival}", *(f"{values[m]:.3f}" for m in METRICS), ""])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    shown = [[line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))] for line in lines]
+    shown = [
+        [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))] for line in lines
+    ]
     return "\n".join("  ".join(cells).rstrip() for cells in shown)
 
 

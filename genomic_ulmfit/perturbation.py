@@ -286,7 +286,9 @@ def _check(records: list[SeqRecord], lengths: Sequence[int], motifs: list[str], 
     longest = max([*lengths, *map(len, motifs)])
     for record in records:
         if len(record) < longest:
-            raise DatasetError(f"record {record.id!r} is {len(record)} bp long, shorter than a replacement of {longest}")
+            raise DatasetError(
+                f"record {record.id!r} is {len(record)} bp long, shorter than a replacement of {longest}"
+            )
 
 
 def _place(record: SeqRecord) -> Interval:

@@ -1,4 +1,4 @@
-"""Results in, matplotlib figures out. Nothing is computed here; genome coordinates are shown 1-based, as browsers do."""
+"""Results in, matplotlib figures out; nothing is computed here. Genome coordinates are shown 1-based, as in browsers."""
 
 from __future__ import annotations
 
@@ -97,9 +97,13 @@ def plot_saliency(result: Saliency, *, anchor: int | None = None, title: str = "
     rows = np.array(list(result.curves.values()))
     largest = np.nanmax(np.abs(rows)) or 1.0
     extent = (-zero - 0.5, n - zero - 0.5, len(rows) - 0.5, -0.5)
-    image = bottom.imshow(rows, aspect="auto", cmap="RdBu", vmin=-largest, vmax=largest, extent=extent, interpolation="none")
+    image = bottom.imshow(
+        rows, aspect="auto", cmap="RdBu", vmin=-largest, vmax=largest, extent=extent, interpolation="none"
+    )
     bottom.set_yticks(range(len(rows)), [f"{kind} bp" if kind.isdigit() else kind for kind in result.curves])
-    bottom.set(ylabel="replaced", xlabel=f"position from the start (bp) in {result.record.id}" if anchor else "position (bp)")
+    bottom.set(
+        ylabel="replaced", xlabel=f"position from the start (bp) in {result.record.id}" if anchor else "position (bp)"
+    )
     figure.colorbar(image, ax=bottom, label="nats", pad=0.01)
     for axes in (top, bottom):
         if anchor is not None:
@@ -126,9 +130,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 def _marks(axes: Axes, sites: Sequence[Interval], height: float, color: str, label: str) -> None:
     for i, site in enumerate(sites):
         sign = -1 if site.strand == "-" else 1
-        axes.plot(
-            [site.start + 1] * 2, [0, sign * height], color=color, linewidth=0.6, label=label if i == 0 else None
-        )
+        axes.plot([site.start + 1] * 2, [0, sign * height], color=color, linewidth=0.6, label=label if i == 0 else None)
 
 
 def _bars(axes: Axes, calls: Sequence[Interval], height: float) -> None:

@@ -1,7 +1,7 @@
 """Genomes and labelled records in, trained models with their cards out: the three stages of ULMFiT.
 
-`pretrain` learns the k-mers of unlabelled genomes, `finetune` goes on with the task's sequences, `train_classifier` turns
-the language model into a classifier. A model handed in goes home as it came; what comes out is a new one. The loops
+`pretrain` learns the k-mers of unlabelled genomes, `finetune` goes on with the task's sequences, `train_classifier`
+turns the language model into a classifier. A model handed in goes home as it came; what comes out is a new one. The loops
 themselves are in `genomic_ulmfit.net.train`.
 """
 
@@ -164,8 +164,8 @@ def finetune(
     model : LanguageModel
         Left as it is.
     records : iterable of SeqRecord
-        Labels aren't used. Where records say ``split=``, only those of ``train`` are learnt, and the loss is reported on
-        ``valid``; ``test`` is never touched.
+        Labels aren't used. Where records say ``split=``, only those of ``train`` are learnt, and the loss is
+        reported on ``valid``; ``test`` is never touched.
     epochs, both_strands, lr, batch_size, bptt, drop_mult, seed, precision, device, progress
         As in `pretrain`.
 
@@ -256,9 +256,7 @@ def train_classifier(
     pretrained = isinstance(model, LanguageModel)
     n_groups = len(classifier.layer_groups())
     stages = gradual_stages(n_groups, epochs) if pretrained else [(n_groups, epochs)]
-    recipe = Recipe(
-        lr=lr, discriminative=pretrained, seed=seed, precision=precision, device=device, progress=progress
-    )
+    recipe = Recipe(lr=lr, discriminative=pretrained, seed=seed, precision=precision, device=device, progress=progress)
     history = fit_classifier(classifier, train, valid, stages=stages, recipe=recipe)
     stage = {"stage": "train", "from_scratch": not pretrained, "records": len(learnt), "epochs": epochs}
     stage |= {"batch_size": batch_size, "data_sha256": _digest(learnt)}
@@ -334,7 +332,9 @@ def _stream(
     seed: int | None = None,
 ) -> LMStream:
     """Make a stream of the known k-mers of sequences; without a seed, in the order given."""
-    segments = [segment for s in sequences for ids in _strands(vocab, s, both_strands) for segment in known_segments(ids)]
+    segments = [
+        segment for s in sequences for ids in _strands(vocab, s, both_strands) for segment in known_segments(ids)
+    ]
     if not segments:
         raise DatasetError(f"nothing to learn from: no stretch of two or more known {vocab.k}-mers")
     shuffle = seed is not None

@@ -21,7 +21,12 @@ LEVELS = [  # a module may import from its own line or a line above, and within 
     ["demo"],
     ["cli"],
 ]
-SAME_LEVEL = {("evaluation", "predict"), ("training", "predict"), ("perturbation", "predict"), ("perturbation", "scanning")}
+SAME_LEVEL = {
+    ("evaluation", "predict"),
+    ("training", "predict"),
+    ("perturbation", "predict"),
+    ("perturbation", "scanning"),
+}
 NEVER = {
     "genome": {"torch", "fastai"},
     "datasets": {"torch", "fastai"},
@@ -84,6 +89,8 @@ def test_the_package_and_its_genome_wing_load_without_torch():
 
 
 def test_prediction_loads_without_fastai():
-    loaded = modules_after("import genomic_ulmfit as gu; gu.load; gu.predict_proba; gu.scan; gu.saliency; gu.train_classifier")
+    loaded = modules_after(
+        "import genomic_ulmfit as gu; gu.load; gu.predict_proba; gu.scan; gu.saliency; gu.train_classifier"
+    )
     assert "torch" in loaded
     assert "fastai" not in loaded

@@ -76,6 +76,7 @@ class AWDLSTMConfig:
     drop_mult: float = 1.0
 
     def __post_init__(self) -> None:
+        """Check sizes and probabilities."""
         if min(self.n_embedding, self.n_hidden, self.n_layers, self.n_head) < 1:
             raise SettingError(f"sizes of a net are at least 1, got {self}")
         if self.pool not in ("last", "all"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -193,7 +194,7 @@ class LMStream:
         n = len(segment) - 1
         first = int(self.rng.integers(1, self.share + 1)) if self.shuffle and n > self.share else self.share
         cuts = [0, *range(first, n, self.share), n]
-        for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for start, end in pairwise(cuts):
             yield segment[start : end + 1]
 
     def _walk(self, row: list[Ids]) -> list[tuple[Ids, bool]]:

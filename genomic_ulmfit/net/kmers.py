@@ -59,6 +59,7 @@ class KmerVocab:
     stride: int = 1
 
     def __post_init__(self) -> None:
+        """Check k and stride."""
         if not 1 <= self.k <= 8:
             raise SettingError(f"k is {self.k}, wanted 1 to 8")
         if not 1 <= self.stride <= self.k:

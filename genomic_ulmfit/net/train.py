@@ -27,7 +27,7 @@ from genomic_ulmfit.net.batches import Ids, LMStream, by_length, pad
 from genomic_ulmfit.net.engine import best_device
 from genomic_ulmfit.progress import Progress, progress_bar
 
-__all__ = ["Precision", "Recipe", "fit_classifier", "fit_language_model", "gradual_stages", "has_bf16_units"]
+__all__ = ["ClassifierBatches", "Precision", "Recipe", "fit_classifier", "fit_language_model", "gradual_stages", "has_bf16_units"]
 
 Precision = Literal["fp32", "bf16", "auto"]
 
@@ -227,10 +227,10 @@ def _learner(
     model: LanguageModel | Classifier, train: Any, valid: Any, recipe: Recipe, make_steps: Callable[..., Any]
 ) -> Iterator[tuple[Any, Any]]:
     """Give a Learner and the callback that does the steps; seed chance for as long, and bring the model home."""
+    from fastai.callback.core import TrainEvalCallback
     from fastai.callback.training import GradientClip
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner, Recorder
-    from fastai.callback.core import TrainEvalCallback
     from fastai.optimizer import Adam
 
     device = best_device(recipe.device)

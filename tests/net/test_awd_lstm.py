@@ -184,7 +184,10 @@ def test_the_target_is_the_only_class_that_is_not_background():
         three.target_index("z")
 
 
-@pytest.mark.parametrize(("classes", "window", "anchor"), [(["x"], None, None), (["x", "x"], None, None), (["x", "y"], 10, 10), (["x", "y"], None, 3)])
+@pytest.mark.parametrize(
+    ("classes", "window", "anchor"),
+    [(["x"], None, None), (["x", "x"], None, None), (["x", "y"], 10, 10), (["x", "y"], None, 3)],
+)
 def test_impossible_classifiers_are_refused(classes, window, anchor):
     with pytest.raises(ValueError, match="wanted"):
         Classifier(VOCAB, TINY, classes, window=window, anchor=anchor)

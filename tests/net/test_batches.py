@@ -90,7 +90,9 @@ def test_pad_pads_on_the_right():
     assert lengths.tolist() == [3, 1]
 
 
-@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), batch_size=st.integers(1, 7), seed=st.integers(0, 3))
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), batch_size=st.integers(1, 7), seed=st.integers(0, 3)
+)
 def test_by_length_deals_each_record_once_within_its_limits(lengths, batch_size, seed):
     for rng in (None, np.random.default_rng(seed)):
         batches = by_length(lengths, batch_size, max_tokens=60, rng=rng)

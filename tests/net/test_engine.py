@@ -22,7 +22,9 @@ def model():
 
 
 @settings(max_examples=25)
-@given(lengths=st.lists(st.integers(1, 80), min_size=1, max_size=20), batch_size=st.integers(1, 9), seed=st.integers(0, 9))
+@given(
+    lengths=st.lists(st.integers(1, 80), min_size=1, max_size=20), batch_size=st.integers(1, 9), seed=st.integers(0, 9)
+)
 def test_an_answer_does_not_depend_on_its_neighbours(model, lengths, batch_size, seed):
     rng = np.random.default_rng(seed)
     rows = [rng.integers(2, 18, n).astype(np.uint8) for n in lengths]
