@@ -131,8 +131,7 @@ def saliency(
                 copies = (model.vocab.encode(copy.tobytes()) for copy in what.copies(record))
                 drops = [whole - odds(chunk) for chunk in _chunks(copies)]
                 curves[kind] = what.per_base(np.concatenate([np.empty(0), *drops]), len(record))
-            scores = np.nanmean(list(curves.values()), axis=0).astype(np.float32)
-            found.append(Saliency(record, model.classes[column], whole, curves, scores))
+            found.append(Saliency(record, model.classes[column], whole, curves, _mean(list(curves.values()))))
             bar.advance()
     return found
 
@@ -206,6 +205,14 @@ def records_at(
     return records
 
 
+def _mean(curves: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Average curves base by base, leaving out those that have no answer there; NaN where none has."""
+    rows = np.array(curves, dtype=np.float64)
+    known = np.isfinite(rows)
+    total, count = np.where(known, rows, 0).sum(axis=0), known.sum(axis=0)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0).astype(np.float32)
+
+
 def _chunks(copies: Iterator[Ids]) -> Iterator[list[Ids]]:
     while chunk := list(islice(copies, _COPIES_AT_ONCE)):
         yield chunk
@@ -242,7 +249,7 @@ def _replacements(
 ) -> dict[str, _Replacements]:
     """Plan all copies of a record; each differs from it."""
     reference = _letters(record)
-    rng = np.random.default_rng([seed, zlib.crc32(reference.tobytes())])
+    rng = np.random.default_rng([seed, zlib.crc32(reference.tobytes())])  # the record's own
     plans = {str(n): _random_letters(reference, n, draws, rng) if n > 1 else _other_bases(reference) for n in lengths}
     plans |= {motif: np.frombuffer(motif.encode(), np.uint8)[None, None] for motif in motifs}
     return {kind: _differing(reference, letters) for kind, letters in plans.items()}
@@ -289,11 +296,3 @@ def _check(records: list[SeqRecord], lengths: Sequence[int], motifs: list[str], 
             raise DatasetError(
                 f"record {record.id!r} is {len(record)} bp long, shorter than a replacement of {longest}"
             )
-
-
-def _place(record: SeqRecord) -> Interval:
-    try:
-        chrom, start, end, strand = (record.annotations[key] for key in ("chrom", "start", "end", "strand"))
-    except KeyError as error:
-        raise DatasetError(f"record {record.id!r} has no place on a genome: annotation {error} is missing") from error
-    return Interval(chrom, start, end, record.id, 0.0, strand)

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
+
+import genomic_ulmfit as gu
+from genomic_ulmfit import perturbation
+from genomic_ulmfit.errors import DatasetError, SettingError, UnknownClassError
+from genomic_ulmfit.perturbation import records_at
+from tests.toy_models import CountGC, MotifAt
+
+
+def record(text: str, name: str = "r") -> SeqRecord:
+    return SeqRecord(Seq(text), id=name)
+
+
+def test_single_bases_by_hand():
+    (found,) = gu.saliency(CountGC(), [record("GATC")], lengths=(1,))
+    # replacing G by A, C, T changes the count by -1, 0, -1; replacing A by C, G, T by +1, +1, 0
+    np.testing.assert_allclose(found.scores, [2 / 3, -2 / 3, -2 / 3, 2 / 3], rtol=1e-6)
+    assert found.log_odds == 2.0
+    assert found.target == "x"
+
+
+def test_a_motif_insert_by_hand():
+    (found,) = gu.saliency(CountGC(), [record("AAAGG")], lengths=(), inserts=["gg"])
+    # "GG" at 0, 1, 2 adds 2, 2, 1; at 3 it is already there, so that offset has no perturbation
+    np.testing.assert_allclose(found.curves["GG"], [-2, -2, -1.5, -1, np.nan])
+
+
+def test_long_windows_average_over_the_windows_that_cover_a_base():
+    text = "TTTTTGATTACATTTTT"
+    (found,) = gu.saliency(MotifAt("GATTACA", offset=5, window=17), [record(text)], lengths=(3,), draws=5)
+    curve = found.curves["3"]
+    np.testing.assert_allclose(curve[7:10], 10)  # every window there breaks the motif
+    assert (curve[:3] == 0).all()  # no window there touches it
+    assert 0 < curve[4] < 10
+
+
+def test_replacements_always_differ_from_the_reference():
+    reference = record("AC" * 30)
+    for length in (1, 2, 3):
+        kinds = perturbation._replacements(reference, (length,), (), 50, seed=1)
+        copies = [copy.tobytes() for copy in kinds[str(length)].copies(reference)]
+        assert bytes(reference.seq) not in copies
+        changed = [sum(a != b for a, b in zip(copy, bytes(reference.seq), strict=True)) for copy in copies]
+        assert max(changed) <= length
+    assert len(perturbation._replacements(reference, (1,), (), 9, seed=1)["1"].offsets) == 3 * 60
+
+
+def test_an_answer_does_not_depend_on_its_neighbours():
+    model, records = CountGC(), [record("GATTACA" * 3, "a"), record("CCGTA" * 4, "b")]
+    together = gu.saliency(model, records, batch_size=7)
+    alone = [gu.saliency(model, [r])[0] for r in reversed(records)][::-1]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_chunks_of_copies_change_nothing(monkeypatch):
+    whole = gu.saliency(CountGC(), [record("GATTACA" * 3)])[0]
+    monkeypatch.setattr(perturbation, "_COPIES_AT_ONCE", 5)
+    np.testing.assert_array_equal(gu.saliency(CountGC(), [record("GATTACA" * 3)])[0].scores, whole.scores)
+
+
+def test_the_seed_decides_the_draws():
+    runs = [gu.saliency(CountGC(), [record("GATTACA" * 3)], lengths=(5,), seed=s)[0].scores for s in (1, 1, 2)]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+
+
+def test_lower_case_and_u_are_the_same_bases():
+    upper, lower = gu.saliency(CountGC(), [record("GATTACA"), record("gauuaca")])
+    np.testing.assert_array_equal(upper.scores, lower.scores)
+
+
+def test_the_track_turns_minus_records_round():
+    genome = gu.Genome({"c": "TGTAATCAAAAAAA"})
+    (found,) = gu.saliency(CountGC(), [genome.fetch(gu.Interval("c", 2, 7, strand="-"))], lengths=(1,))
+    (block,) = gu.saliency_track([found])
+    assert (block.chrom, block.start, block.end, block.step) == ("c", 2, 7, 1)
+    np.testing.assert_array_equal(block.scores, found.scores[::-1])
+
+
+def test_overlapping_records_are_averaged():
+    genome = gu.Genome({"c": "GGGGGGAAAA"})
+    places = [gu.Interval("c", 0, 4, strand="+"), gu.Interval("c", 2, 8, strand="+")]
+    found = gu.saliency(CountGC(), genome.fetch_many(places), lengths=(1,))
+    (block,) = gu.saliency_track(found)
+    first, second = (result.scores for result in found)
+    np.testing.assert_allclose(block.scores[:2], first[:2])
+    np.testing.assert_allclose(block.scores[2:4], (first[2:] + second[:2]) / 2)
+    np.testing.assert_allclose(block.scores[4:], second[2:])
+
+
+def test_records_at_take_the_window_round_a_call_and_the_better_strand():
+    text = "A" * 40 + "GATTACA" + "A" * 53
+    model = MotifAt("GATTACA", offset=10, window=30)
+    (plus,) = records_at(model, gu.Genome({"c": text}), [gu.Interval("c", 40, 41)])
+    assert plus.id == "c:30-60(+)"
+    reverse = str(Seq(text).reverse_complement())
+    (minus,) = records_at(model, gu.Genome({"c": reverse}), [gu.Interval("c", 59, 60)])
+    assert minus.annotations["strand"] == "-"
+    assert str(minus.seq) == text[30:60]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "error"),
+    [
+        ("ACG", {"lengths": (1, 5)}, DatasetError),
+        ("ACG", {"lengths": ()}, SettingError),
+        ("ACG", {"lengths": (0,)}, SettingError),
+        ("ACG", {"lengths": (1,), "draws": 0}, SettingError),
+        ("ACG", {"lengths": (), "inserts": ["AX"]}, SettingError),
+        ("ACG", {"lengths": (1,), "target": "z"}, UnknownClassError),
+    ],
+)
+def test_what_cannot_be_done_is_refused(text, options, error):
+    with pytest.raises(error):
+        gu.saliency(CountGC(), [record(text)], **options)
+
+
+def test_a_record_without_a_place_has_no_track():
+    (found,) = gu.saliency(CountGC(), [record("ACGT")], lengths=(1,))
+    with pytest.raises(DatasetError, match="has no place"):
+        list(gu.saliency_track([found]))

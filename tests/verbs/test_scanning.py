@@ -1,0 +1,156 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import genomic_ulmfit as gu
+from genomic_ulmfit import scanning
+from genomic_ulmfit.errors import DatasetError, OutOfRangeError, SettingError, UnknownChromosomeError, UnknownClassError
+from genomic_ulmfit.scanning import window_at
+from tests.toy_models import CountGC, MotifAt
+
+RNG = np.random.default_rng(0)
+GENOME = "".join(RNG.choice(list("ACGT"), 700))
+GENOME = GENOME[:300] + "NNNNN" + GENOME[305:500] + "R" + GENOME[501:]
+SHORT = "ACGTACGTAC"
+
+
+@pytest.fixture(scope="module")
+def genome():
+    return gu.Genome({"chr1": GENOME, "tiny": SHORT})
+
+
+def net(k: int, stride: int, window: int, anchor: int | None, classes: int = 2) -> gu.Classifier:
+    config = gu.AWDLSTMConfig(n_embedding=8, n_hidden=9, n_layers=2, n_head=5)
+    torch.manual_seed(k * 10 + stride)
+    names = ["background", "x", "y"][:classes]
+    return gu.Classifier(gu.KmerVocab(k, stride), config, names, window=window, anchor=anchor)
+
+
+def slow_score(model, genome, chrom, middle, strand, target=None) -> float:
+    """Fetch one window by interval and strand, and predict it alone."""
+    anchor = model.window // 2 if model.anchor is None else model.anchor
+    start = middle - anchor if strand == "+" else middle - (model.window - 1 - anchor)
+    if start < 0 or start + model.window > genome.chrom_sizes[chrom]:
+        return float("nan")
+    record = genome.fetch(gu.Interval(chrom, start, start + model.window, strand=strand))
+    covered = record.seq[: model.vocab.span(model.vocab.n_kmers(model.window) - 1)[1]]
+    if set(covered) - set("ACGT"):
+        return float("nan")
+    return float(gu.predict_proba(model, [record])[0, model.target_index(target)])
+
+
+@settings(max_examples=15)
+@given(
+    k=st.integers(1, 8),
+    stride=st.integers(1, 8),
+    window=st.integers(10, 60),
+    anchor=st.none() | st.integers(0, 9),
+    step=st.integers(1, 60),
+    strand=st.sampled_from("+-"),
+)
+def test_a_scan_equals_windows_fetched_one_by_one(genome, k, stride, window, anchor, step, strand):
+    model = net(k, min(stride, k), window, anchor)
+    for block in gu.scan(model, genome, step=step, strands=strand):
+        picked = range(0, len(block.scores), max(1, len(block.scores) // 12))
+        expected = [slow_score(model, genome, block.chrom, block.start + i * step + step // 2, strand) for i in picked]
+        np.testing.assert_allclose(block.scores[list(picked)], expected, atol=1e-6)
+
+
+def test_the_anchor_meets_the_bin_s_middle_on_both_strands():
+    text = "A" * 50 + "GATTACA" + "A" * 43
+    model = MotifAt("GATTACA", offset=10, window=30)
+    (plus,) = gu.scan(model, gu.Genome({"c": text}), step=1, strands="+")
+    assert np.flatnonzero(plus.scores > 0.5).tolist() == [50]
+    other = str(Seq(text).reverse_complement())
+    (minus,) = gu.scan(model, gu.Genome({"c": other}), step=1, strands="-")
+    assert np.flatnonzero(minus.scores > 0.5).tolist() == [99 - 50]
+
+
+def test_ends_and_gaps_have_no_answer(genome):
+    (block, tiny) = gu.scan(CountGC(window=21, anchor=10), genome, step=1, strands="+")
+    no_answer = np.flatnonzero(np.isnan(block.scores))
+    expected = [*range(10), *range(290, 315), *range(490, 511), *range(690, 700)]
+    assert no_answer.tolist() == expected
+    assert np.isnan(tiny.scores).all()
+
+
+def test_max_takes_the_better_strand(genome):
+    model = net(3, 1, 40, 30)
+    plus, minus = gu.scan(model, genome, regions=[gu.Interval("chr1", 0, 200)], strands="both")
+    (best,) = gu.scan(model, genome, regions=[gu.Interval("chr1", 0, 200)], strands="max")
+    assert (plus.strand, minus.strand, best.strand) == ("+", "-", ".")
+    np.testing.assert_array_equal(best.scores, np.fmax(plus.scores, minus.scores))
+
+
+def test_regions_are_widened_to_whole_bins_and_give_the_same_scores(genome):
+    model = net(3, 2, 40, None)
+    (whole,) = gu.scan(model, genome, regions=[gu.Interval("chr1", 0, 700)], strands="+")
+    (part,) = gu.scan(model, genome, regions=[gu.Interval("chr1", 123, 404)], strands="+")
+    assert (part.start, part.end) == (120, 410)
+    np.testing.assert_allclose(part.scores, whole.scores[12:41], atol=1e-6)
+
+
+def test_blocks_join_without_a_seam(genome, monkeypatch):
+    model = net(3, 1, 40, 30)
+    (whole, _) = gu.scan(model, genome, strands="-")
+    monkeypatch.setattr(scanning, "_BINS_A_BLOCK", 9)
+    pieces = [block for block in gu.scan(model, genome, strands="-") if block.chrom == "chr1"]
+    assert [(p.start, p.end) for p in pieces] == [(s, min(s + 90, 700)) for s in range(0, 700, 90)]
+    np.testing.assert_allclose(np.concatenate([p.scores for p in pieces]), whole.scores, atol=1e-6)
+
+
+def test_multi_class_models_need_a_target(genome):
+    model = net(2, 1, 20, 5, classes=3)
+    with pytest.raises(UnknownClassError, match="name one of 'background', 'x', 'y'"):
+        gu.scan(model, genome)
+    (block, _) = gu.scan(model, genome, target="y", strands="+")
+    expected = slow_score(model, genome, "chr1", 105, "+", "y")
+    assert block.scores[10] == pytest.approx(expected, abs=1e-6)
+
+
+def test_records_can_be_scanned():
+    record = SeqRecord(Seq("ACGT" * 20), id="mine")
+    (block,) = gu.scan(CountGC(window=10), record, step=5)
+    assert (block.chrom, block.end) == ("mine", 80)
+
+
+def test_window_at_puts_the_anchor_on_the_middle():
+    model = net(3, 1, 40, 30)
+    assert window_at(model, gu.Interval("c", 100, 101, strand="+"))[1:3] == (70, 110)
+    assert window_at(model, gu.Interval("c", 100, 101, strand="-"))[1:3] == (91, 131)
+    exact = gu.Interval("c", 100, 140, "name", 0.5, "-")
+    assert window_at(model, exact) is exact
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"step": 0}, SettingError),
+        ({"strands": "?"}, SettingError),
+        ({"target": "z"}, UnknownClassError),
+        ({"regions": [gu.Interval("chr9", 0, 5)]}, UnknownChromosomeError),
+        ({"regions": [gu.Interval("chr1", 690, 701)]}, OutOfRangeError),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_scored(genome, options, error):
+    with pytest.raises(error):
+        gu.scan(net(2, 1, 20, 5), genome, **options)
+
+
+def test_a_model_without_a_window_is_refused(genome):
+    with pytest.raises(DatasetError, match="several lengths"):
+        gu.scan(CountGC(), genome)
+
+
+def test_a_block_is_left_as_it_was(genome):
+    pair = list(gu.scan(net(2, 1, 20, 5), genome, strands="both"))[:2]
+    before = [dataclasses.replace(block, scores=block.scores.copy()) for block in pair]
+    list(gu.best_strand(pair))
+    for block, copy in zip(pair, before, strict=True):
+        np.testing.assert_array_equal(block.scores, copy.scores)
