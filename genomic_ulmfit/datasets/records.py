@@ -7,9 +7,9 @@ record that has a place carries chrom, start, end (0-based half-open) and strand
 from __future__ import annotations
 
 import gzip
-import logging
+import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,11 +31,10 @@ __all__ = [
     "part",
     "place",
     "read_dataset",
+    "read_records",
     "require_labels",
     "write_dataset",
 ]
-
-_log = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
 
@@ -48,54 +47,63 @@ for _letters, _code in (("Aa", 0), ("Cc", 1), ("Gg", 2), ("TtUu", 3)):
     _CODES[list(_letters.encode())] = _code
 
 
-def read_dataset(source: str | Path | Iterable[SeqRecord]) -> list[SeqRecord]:
-    """Read labelled records.
+def read_records(source: str | Path | Iterable[SeqRecord]) -> list[SeqRecord]:
+    """Read records, with or without labels.
 
     Parameters
     ----------
     source : str, Path or iterable of SeqRecord
-        A FASTA whose descriptions say ``label=NAME`` and perhaps ``split=train``, ``group=NAME`` and ``anchor=200``; a
-        CSV or TSV with columns ``sequence`` (or ``seq``) and ``label``, perhaps ``split``, ``group`` and ``id``; either
-        of them plain or gzipped, told by content. Or records with ``annotations["label"]``, which are returned as they
-        are; where the label stands in the description only, a copy is returned.
+        A FASTA, whose descriptions may say ``label=NAME``, ``split=train``, ``group=NAME`` and ``anchor=200``; a CSV or
+        TSV with a column ``sequence`` (or ``seq``) and perhaps ``label``, ``split``, ``group`` and ``id``; either of
+        them plain or gzipped, told by content. Or records, which are returned as they are; where the description or
+        the id says more than the annotations, a copy is returned.
 
     Returns
     -------
     list of SeqRecord
-        In the order of the source. ``annotations["label"]`` is a str; ``"split"``, ``"group"`` (str) and ``"anchor"``
-        (int, index of the base the window was cut around) are there if given. Where the id is a place as bedtools
-        names it, ``chr1:999-1249(-)`` (0-based), so are chrom, start, end and strand.
+        In the order of the source. ``annotations["label"]``, ``"split"``, ``"group"`` (str) and ``"anchor"`` (int,
+        index of the base the window was cut around) are there if given. Where the id is a place as bedtools names it,
+        ``chr1:999-1249(-)`` (0-based), so are chrom, start, end and strand.
 
     Raises
     ------
     FileFormatError
-        If a file holds no records, lacks the columns, or one of its records has no label, an empty sequence, letters
-        that are no nucleotides, a split other than train, valid and test, or an id that says another length.
+        If a file holds no records or has no such column, or one of its records has an empty sequence, letters that are
+        no nucleotides, a split other than train, valid and test, or an id that says another length.
     DatasetError
-        If records handed in lack the same things.
+        The same for records handed in.
     FileNotFoundError
         If there is no such file.
 
     Examples
     --------
     >>> record = SeqRecord(Seq("ACGT"), id="chr1:5-9(-)", description="chr1:5-9(-) label=promoter split=test")
-    >>> annotations = read_dataset([record])[0].annotations
+    >>> annotations = read_records([record])[0].annotations
     >>> annotations["label"], annotations["split"], annotations["chrom"], annotations["start"]
     ('promoter', 'test', 'chr1', 5)
     """
-    if not isinstance(source, str | Path):
-        return _checked([source] if isinstance(source, SeqRecord) else source)
-    path = existing(source)
-    with open_text(path) as handle:
-        first = next((line for line in handle if line.strip()), "")
-    if not first:
-        raise FileFormatError(path, "holds no records: the file is empty")
-    try:
-        return _checked(_from_fasta(path) if first.startswith(">") else _from_table(path, first))
-    except FileFormatError:
-        raise
-    except DatasetError as error:
-        raise FileFormatError(path, str(error)) from None
+    return _read(source, labelled=False)
+
+
+def read_dataset(source: str | Path | Iterable[SeqRecord]) -> list[SeqRecord]:
+    """Read labelled records: as `read_records`, but each must have a label.
+
+    Parameters
+    ----------
+    source : str, Path or iterable of SeqRecord
+        As for `read_records`.
+
+    Returns
+    -------
+    list of SeqRecord
+        In the order of the source, each with ``annotations["label"]``.
+
+    Raises
+    ------
+    FileFormatError, DatasetError, FileNotFoundError
+        As for `read_records`, and where a label is missing.
+    """
+    return _read(source, labelled=True)
 
 
 def write_dataset(records: Iterable[SeqRecord], path: str | Path) -> Path:
@@ -117,15 +125,15 @@ def write_dataset(records: Iterable[SeqRecord], path: str | Path) -> Path:
     Raises
     ------
     DatasetError
-        If there are no records, or one is not as `read_dataset` takes it, or can't be written down: an id with blanks, a
-        label with quotes or line ends.
+        If there are no records, or one is not as `read_dataset` takes it, or can't be written down: an id with blanks,
+        a label with quotes or line ends.
     FileExistsError
         If the BED is there already and the FASTA is not: it may be what the data set was made from.
     FileNotFoundError
         If the folder does not exist.
     """
     path = Path(path)
-    records = _checked(records)
+    records = _checked(records, labelled=True)
     lines = [_as_fasta(record) for record in records]
     places = [(place(record), record.annotations["label"]) for record in records]
     rows = [f"{i.chrom}\t{i.start}\t{i.end}\t{name}\t0\t{i.strand}\n" for i, name in places if i is not None]
@@ -165,7 +173,7 @@ def part(records: Iterable[SeqRecord], split: str) -> list[SeqRecord]:
 
 def place(record: SeqRecord) -> Interval | None:
     """Return where a record lies, 0-based half-open, named as its label; None if it has no place."""
-    a = record.annotations
+    a: dict[str, Any] = record.annotations
     if "chrom" not in a:
         return None
     return Interval(a["chrom"], a["start"], a["end"], a.get("label", "."), strand=a.get("strand", "."))
@@ -177,19 +185,21 @@ def require_labels(records: Sequence[SeqRecord], at_least: int = 2) -> tuple[str
     Raises
     ------
     DatasetError
-        If there are no records, a record has no label, or there are fewer classes than `at_least`.
+        If there are no records (unless `at_least` is 0), a record has no label, or there are fewer classes.
 
     Examples
     --------
     >>> require_labels([SeqRecord(Seq("A"), annotations={"label": name}) for name in ("b", "a", "b")])
     ('a', 'b')
     """
-    if not records:
+    if not records and at_least:
         raise DatasetError("the data set has no records")
     classes = tuple(sorted(set(labels(records))))
     if len(classes) < at_least:
         found = f"only the class {classes[0]!r}" if len(classes) == 1 else f"{len(classes)} classes"
-        raise DatasetError(f"the data set has {found}, wanted at least {at_least} classes; add records of another class")
+        raise DatasetError(
+            f"the data set has {found}, wanted at least {at_least} classes; add records of another class"
+        )
     return classes
 
 
@@ -213,6 +223,20 @@ def base_codes(sequence: Any) -> np.ndarray:
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
+def _read(source: str | Path | Iterable[SeqRecord], labelled: bool) -> list[SeqRecord]:
+    if not isinstance(source, str | Path):
+        return _checked([source] if isinstance(source, SeqRecord) else source, labelled)
+    path = existing(source)
+    with open_text(path) as handle:
+        first = next((line for line in handle if line.strip()), "")
+    if not first:
+        raise FileFormatError(path, "holds no records: the file is empty")
+    try:
+        return _checked(_from_fasta(path) if first.startswith(">") else _from_table(path, first, labelled), labelled)
+    except DatasetError as error:
+        raise FileFormatError(path, str(error)) from None
+
+
 def _from_fasta(path: Path) -> Iterator[SeqRecord]:
     with open_text(path) as handle:
         try:
@@ -221,18 +245,20 @@ def _from_fasta(path: Path) -> Iterator[SeqRecord]:
             raise FileFormatError(path, f"not a FASTA file ({error})") from error
 
 
-def _from_table(path: Path, header: str) -> Iterator[SeqRecord]:
+def _from_table(path: Path, header: str, labelled: bool) -> Iterator[SeqRecord]:
     import pandas as pd  # its reader has no limit on the length of a field, csv's has one
 
     with open_text(path) as handle:
         try:
             separator = "\t" if "\t" in header else ","
-            table = pd.read_csv(handle, sep=separator, dtype=str, na_filter=False, index_col=False, skipinitialspace=True)
+            table = pd.read_csv(
+                handle, sep=separator, dtype=str, na_filter=False, index_col=False, skipinitialspace=True
+            )
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise FileFormatError(path, f"not a table with one record a row ({error})") from error
     found = [(_COLUMNS.get(str(column).strip().lower()), column) for column in table.columns]
     columns = {name: table[column].tolist() for name, column in found if name is not None}
-    if "sequence" not in columns or "label" not in columns:
+    if "sequence" not in columns or (labelled and "label" not in columns):
         shown = ", ".join(repr(str(column)[:30]) for column in table.columns[:8])
         raise FileFormatError(path, f"wanted columns 'sequence' (or 'seq') and 'label', got {shown}", line=1)
     for number, values in enumerate(zip(*columns.values(), strict=True), 1):
@@ -243,10 +269,10 @@ def _from_table(path: Path, header: str) -> Iterator[SeqRecord]:
         yield SeqRecord(Seq(sequence), id=record_id, name=record_id, description="", annotations=annotations)
 
 
-def _checked(records: Iterable[SeqRecord]) -> list[SeqRecord]:
-    checked = [_check(number, _described(number, record)) for number, record in enumerate(records, 1)]
+def _checked(records: Iterable[SeqRecord], labelled: bool) -> list[SeqRecord]:
+    checked = [_check(number, _described(number, record), labelled) for number, record in enumerate(records, 1)]
     if not checked:
-        raise DatasetError("the data set has no records")
+        raise DatasetError("there are no records")
     return checked
 
 
@@ -283,16 +309,21 @@ def _number(number: int, record: SeqRecord, text: str) -> int:
     return int(text)
 
 
-def _check(number: int, record: SeqRecord) -> SeqRecord:
-    who, a = _who(number, record), record.annotations
-    _label(number, record)
+def _check(number: int, record: SeqRecord, labelled: bool) -> SeqRecord:
+    who = _who(number, record)
+    a: dict[str, Any] = record.annotations
+    if labelled or "label" in a:
+        _label(number, record)
     if not record.seq:
         raise DatasetError(f"{who} has an empty sequence")
     if a.get("split", "train") not in SPLITS:
         raise DatasetError(f"{who} is in split {a['split']!r}, which is not one of {', '.join(SPLITS)}")
     if "chrom" in a and a["end"] - a["start"] != len(record.seq):
         raise DatasetError(f"{who} lies on {a['end'] - a['start']} bp but has a sequence of {len(record.seq)}")
-    check_letters(str(record.seq), "records", who)
+    try:
+        check_letters(str(record.seq), "records", who)
+    except FileFormatError as error:
+        raise DatasetError(str(error).removeprefix("records: ")) from None
     return record
 
 
@@ -330,7 +361,9 @@ def _as_fasta(record: SeqRecord) -> str:
 def _field(record: SeqRecord, key: str) -> str:
     value = str(record.annotations[key])
     if not value or not value.isprintable() or '"' in value:
-        raise DatasetError(f"record {record.id!r}: the {key} {value!r} can't be written down; wanted text without quotes")
+        raise DatasetError(
+            f"record {record.id!r}: the {key} {value!r} can't be written down; wanted text without quotes"
+        )
     return f'{key}="{value}"' if " " in value else f"{key}={value}"
 
 
@@ -349,13 +382,14 @@ def _write(path: Path, lines: list[str]) -> None:
 
 @contextmanager
 def _open_to_write(path: Path) -> Iterator[TextIO]:
-    """Open for text, gzipped if the name says so; without a date inside, so that the same records make the same file."""
+    """Open for text, gzipped if the name says so; without a date inside, so that like records make like files."""
     if path.suffix != ".gz":
         with open(path, "w", encoding="utf-8", newline="\n") as handle:
             yield handle
         return
-    import io
-
-    with open(path, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
-        with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as handle:
-            yield handle
+    with (
+        open(path, "wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as handle,
+    ):
+        yield handle

@@ -63,7 +63,7 @@ def split_genome(
     Raises
     ------
     DatasetError
-        If the method or the fractions are not as above, there are too few contigs to deal, or no room is left for valid.
+        If the method or the fractions are not as above, contigs are too few to deal, or no room is left for valid.
     UnknownChromosomeError, OutOfRangeError
         If `test` is not inside the genome.
 
@@ -74,7 +74,7 @@ def split_genome(
     """
     if not any(chrom_sizes.values()):
         raise DatasetError("the genome has no sequence to split")
-    if min(fractions) < 0 or fractions[0] <= 0 or not np.isclose(sum(fractions), 1) or len(fractions) != 3:
+    if len(fractions) != 3 or min(fractions) < 0 or fractions[0] <= 0 or not np.isclose(sum(fractions), 1):
         raise DatasetError(f"wanted fractions of train, valid and test that add up to 1, got {fractions}")
     method = _choose(chrom_sizes, test) if method is None else method
     if method not in METHODS:
@@ -193,10 +193,10 @@ def _by_region(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int) 
 def _by_chromosome(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int) -> list[Interval]:
     """Deal the contigs in many random orders, each to the part that lacks most; keep the deal nearest the fractions."""
     large = _large(chrom_sizes)
-    wanted = [fraction for fraction in fractions if fraction > 0]
-    if len(large) < len(wanted):
+    n_parts = sum(fraction > 0 for fraction in fractions)
+    if len(large) < n_parts:
         raise DatasetError(
-            f"a split by chromosome into {len(wanted)} parts needs as many contigs of like size, got {len(large)}; "
+            f"a split by chromosome into {n_parts} parts needs as many contigs of like size, got {len(large)}; "
             "split by region"
         )
     sizes = np.array([chrom_sizes[chrom] for chrom in large], dtype=float)
@@ -208,12 +208,13 @@ def _by_chromosome(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: i
 
 
 def _deal(shares: np.ndarray, fractions: np.ndarray, order: np.ndarray) -> tuple[float, list[int]]:
+    """Return how far the parts are from the fractions, and the part of each contig; no part stays empty."""
     lacking, parts = fractions.copy(), np.zeros(len(shares), dtype=int)
-    for contig in order:
-        parts[contig] = np.argmax(lacking)
+    first = np.flatnonzero(fractions)
+    for turn, contig in enumerate(order):
+        parts[contig] = first[turn] if turn < len(first) else np.argmax(lacking)
         lacking[parts[contig]] -= shares[contig]
-    empty = set(np.flatnonzero(fractions)) - set(parts)
-    return np.abs(lacking).sum() + len(empty) * 10.0, parts.tolist()
+    return float(np.abs(lacking).sum()), parts.tolist()
 
 
 def _around(test: Interval, chrom_sizes: Mapping[str, int], fractions: Fractions) -> list[Interval]:
@@ -260,13 +261,17 @@ def _joined(regions: Iterable[Interval]) -> dict[str, list[Interval]]:
     joined: dict[str, list[Interval]] = {}
     for region in sorted(regions, key=lambda region: (region.chrom, region.start)):
         if region.name not in SPLITS:
-            raise DatasetError(f"the region {region.region} is named {region.name!r}, wanted one of {', '.join(SPLITS)}")
+            raise DatasetError(
+                f"the region {region.region} is named {region.name!r}, wanted one of {', '.join(SPLITS)}"
+            )
         stretch = joined.setdefault(region.chrom, [])
         last = stretch[-1] if stretch else None
         if last is not None and region.start <= last.end and region.name == last.name:
             stretch[-1] = last._replace(end=max(last.end, region.end))
         elif last is not None and region.start < last.end:
-            raise DatasetError(f"the {region.name} region {region.region} overlaps the {last.name} region {last.region}")
+            raise DatasetError(
+                f"the {region.name} region {region.region} overlaps the {last.name} region {last.region}"
+            )
         else:
             stretch.append(region)
     return joined
