@@ -255,7 +255,9 @@ def _from_table(path: Path, header: str, labelled: bool) -> Iterator[SeqRecord]:
                 handle, sep=separator, dtype=str, na_filter=False, index_col=False, skipinitialspace=True
             )
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            raise FileFormatError(path, f"not a table with one record a row ({error})") from error
+            raise FileFormatError(
+                path, f"not a table with one record a row ({' '.join(str(error).split())})"
+            ) from error
     found = [(_COLUMNS.get(str(column).strip().lower()), column) for column in table.columns]
     columns = {name: table[column].tolist() for name, column in found if name is not None}
     if "sequence" not in columns or (labelled and "label" not in columns):
