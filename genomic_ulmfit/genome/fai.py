@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import tempfile
+import weakref
 from bisect import bisect_right
 from pathlib import Path
 from typing import BinaryIO
@@ -23,8 +24,8 @@ class FastaIndex:
     header must stand where the record before ends.
     """
 
-    def __init__(self, fasta: Path, beside: Path, folder: tempfile.TemporaryDirectory[str] | None = None) -> None:
-        self.fasta, self._folder = fasta, folder  # the folder lives as long as the index in it
+    def __init__(self, fasta: Path, beside: Path) -> None:
+        self.fasta = fasta
         self.fai = Path(f"{beside}.fai")
         self.gzi = Path(f"{beside}.gzi") if is_bgzip(fasta) else None
 
@@ -77,8 +78,9 @@ def build_index(fasta: Path) -> FastaIndex | None:
     FastaIndex or None
         None where no index can hold the file: lines of uneven length, or names that repeat.
     """
-    folder = tempfile.TemporaryDirectory(prefix="genomic_ulmfit-")
-    index = FastaIndex(fasta, Path(folder.name, "genome"), folder)
+    folder = tempfile.mkdtemp(prefix="genomic_ulmfit-")
+    index = FastaIndex(fasta, Path(folder, "genome"))
+    weakref.finalize(index, shutil.rmtree, folder, ignore_errors=True)  # it lives as long as the index in it
     if not (_faidx(index) and index.fits()):
         return None
     try:

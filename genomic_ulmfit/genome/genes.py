@@ -229,21 +229,21 @@ def _from_records(source: Any) -> Iterator[list[_Part]]:
 def _feature_parts(chrom: str, feature: SeqFeature) -> list[_Part]:
     """Return the parts of a location from 5' to 3', as Biopython orders them."""
     name = _first_of({key: values[0] for key, values in feature.qualifiers.items() if values}, _GENBANK_NAMES)
-    return [
-        _Part(
-            (),
-            feature.type,
-            chrom,
-            int(part.start),
-            int(part.end),
-            {1: "+", -1: "-"}.get(part.strand, "."),
-            name,
-            not _is_exact(part.start),
-            not _is_exact(part.end),
-        )
-        for part in feature.location.parts
-        if part.ref is None  # a part that lies on another record says nothing here
-    ]
+    parts = []
+    for part in feature.location.parts:
+        if part.ref is None:  # a part that lies on another record says nothing here
+            start, end = _position(part.start), _position(part.end)
+            strand = {1: "+", -1: "-"}.get(part.strand, ".")
+            known = start is not None and end is not None
+            open_start, open_end = not (known and _is_exact(part.start)), not (known and _is_exact(part.end))
+            parts.append(_Part((), feature.type, chrom, start or 0, end or 0, strand, name, open_start, open_end))
+    return parts
+
+
+def _position(position: Any) -> int | None:
+    from Bio.SeqFeature import UnknownPosition
+
+    return None if isinstance(position, UnknownPosition) else int(position)
 
 
 def _is_exact(position: Any) -> bool:

@@ -11,11 +11,12 @@ import gzip
 import logging
 import os
 import threading
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from genomic_ulmfit.errors import FileFormatError
 from genomic_ulmfit.files import existing, is_gzip, open_text
@@ -190,6 +191,8 @@ class _TwoBit:
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
+        self._streams: list[BinaryIO] = []
+        weakref.finalize(self, _close_all, self._streams)
         self._records = _Handle(self._open)
         self.sizes = {chrom: len(sequence) for chrom, sequence in self._records().items()}
         if not any(self.sizes.values()):
@@ -201,8 +204,10 @@ class _TwoBit:
     def _open(self) -> dict[str, Any]:
         from Bio.SeqIO.TwoBitIO import TwoBitIterator
 
+        stream = open(self.path, "rb")  # noqa: SIM115 - stays open, 2bit is read in place
+        self._streams.append(stream)
         try:
-            iterator = TwoBitIterator(self.path)
+            iterator = TwoBitIterator(stream)
         except (ValueError, IndexError, MemoryError) as error:
             raise FileFormatError(self.path, f"not a whole 2bit file ({error})") from error
         self._check_whole(iterator)
@@ -222,6 +227,11 @@ class _TwoBit:
 
     def fetch(self, chrom: str, start: int, end: int) -> str:
         return str(self._records()[chrom][start:end])
+
+
+def _close_all(streams: list[BinaryIO]) -> None:
+    for stream in streams:
+        stream.close()
 
 
 class _IndexedFasta:
