@@ -1,0 +1,284 @@
+"""Splits are regions of the genome: chromosome sizes in, intervals named train, valid and test out, 0-based half-open.
+
+Regions tile every contig, so whatever is made from the genome (records, negatives, the language model's corpus) is
+divided by one rule. Short windows that two parts share all the same are found by `canonical_kmers`.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from genomic_ulmfit.datasets.records import SPLITS, base_codes
+from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
+from genomic_ulmfit.genome.intervals import Interval
+
+__all__ = ["METHODS", "assign", "canonical_kmers", "split_genome"]
+
+_log = logging.getLogger(__name__)
+
+_LARGE = 1_000_000  # bp; three contigs longer than this make a genome that is split by chromosome
+_SMALL = 0.1  # contigs shorter than this share of the longest (plasmids, scraps, mitochondria) train
+_DEALS = 200
+
+Fractions = tuple[float, float, float]
+
+
+def split_genome(
+    chrom_sizes: Mapping[str, int],
+    method: str | None = None,
+    *,
+    fractions: Fractions = (0.8, 0.1, 0.1),
+    test: Interval | None = None,
+    seed: int = 0,
+) -> list[Interval]:
+    """Divide a genome into regions for training, validation and test.
+
+    Contigs shorter than a tenth of the longest one train, whatever the method.
+
+    Parameters
+    ----------
+    chrom_sizes : mapping of str to int
+        Contig lengths in bp.
+    method : {"chromosome", "region", "none"}, optional
+        "chromosome" deals whole contigs, so that the parts come near the fractions. "region" cuts each contig into
+        three stretches: train, valid, and test at its end. "none" trains on everything. By default by chromosome where
+        three or more contigs exceed 1 Mbp and no `test` is named, else by region. What was chosen is logged.
+    fractions : tuple of three floats
+        Shares of train, valid and test, which add up to 1.
+    test : Interval, optional
+        With "region": the stretch to hold out, 0-based half-open. The valid stretch lies next to it, on its larger
+        side, and takes its share of that contig; the rest of the genome trains.
+    seed : int
+        For dealing contigs.
+
+    Returns
+    -------
+    list of Interval
+        Named "train", "valid" or "test"; they tile every contig, in the order of `chrom_sizes`.
+
+    Raises
+    ------
+    DatasetError
+        If the method or the fractions are not as above, contigs are too few to deal, or no room is left for valid.
+    UnknownChromosomeError, OutOfRangeError
+        If `test` is not inside the genome.
+
+    Examples
+    --------
+    >>> [(i.start, i.end, i.name) for i in split_genome({"chr1": 1000}, "region")]
+    [(0, 800, 'train'), (800, 900, 'valid'), (900, 1000, 'test')]
+    """
+    if not any(chrom_sizes.values()):
+        raise DatasetError("the genome has no sequence to split")
+    if len(fractions) != 3 or min(fractions) < 0 or fractions[0] <= 0 or not np.isclose(sum(fractions), 1):
+        raise DatasetError(f"wanted fractions of train, valid and test that add up to 1, got {fractions}")
+    method = _choose(chrom_sizes, test) if method is None else method
+    if method not in METHODS:
+        raise DatasetError(f"split {method!r} is not one of {', '.join(METHODS)}")
+    if test is None:
+        regions = METHODS[method](chrom_sizes, fractions, seed)
+    elif method == "region":
+        regions = _around(test, chrom_sizes, fractions)
+    else:
+        raise DatasetError(f"a test stretch goes with the split by region, not by {method}")
+    _log.info("split by %s: %s", method, _summary(regions))
+    return regions
+
+
+def assign(intervals: Iterable[Interval], regions: Iterable[Interval]) -> list[str | None]:
+    """Tell which part each interval lies in.
+
+    Parameters
+    ----------
+    intervals : iterable of Interval
+        0-based half-open.
+    regions : iterable of Interval
+        Named "train", "valid" or "test", as from `split_genome`.
+
+    Returns
+    -------
+    list of str or None
+        The part's name; None for an interval that straddles a border or lies outside the regions.
+
+    Raises
+    ------
+    DatasetError
+        If a region has another name, or two parts overlap.
+
+    Examples
+    --------
+    >>> regions = split_genome({"chr1": 1000}, "region")
+    >>> assign([Interval("chr1", 0, 50), Interval("chr1", 780, 830)], regions)
+    ['train', None]
+    """
+    joined = _joined(regions)
+    starts = {chrom: [region.start for region in stretch] for chrom, stretch in joined.items()}
+
+    def part_of(interval: Interval) -> str | None:
+        at = bisect_right(starts.get(interval.chrom, []), interval.start) - 1
+        inside = at >= 0 and interval.end <= joined[interval.chrom][at].end
+        return joined[interval.chrom][at].name if inside else None
+
+    return [part_of(interval) for interval in intervals]
+
+
+def canonical_kmers(sequences: Iterable[object], k: int = 25) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k-mers of sequences, each as the smaller of itself and its reverse complement.
+
+    Parameters
+    ----------
+    sequences : iterable of SeqRecord, Seq or str
+        Of any lengths; k-mers with letters other than A, C, G and T are left out.
+    k : int
+        1 to 32.
+
+    Returns
+    -------
+    kmers : uint64 array, shape (n_kmers,)
+        Base-4 numbers, A<C<G<T, in order.
+    owners : int64 array, shape (n_kmers,)
+        Index of the sequence that each comes from.
+
+    Examples
+    --------
+    >>> kmers, owners = canonical_kmers(["AACC", "GGTT", "ANCC"], k=4)
+    >>> kmers.tolist(), owners.tolist()
+    ([5, 5], [0, 1])
+    """
+    if not 1 <= k <= 32:
+        raise ValueError(f"k must be 1 to 32, got {k}")
+    pieces = [base_codes(sequence) for sequence in sequences]
+    if not pieces:
+        return np.empty(0, np.uint64), np.empty(0, np.int64)
+    gap = np.full(1, 4, np.uint8)  # an unknown base after each sequence keeps k-mers from running across
+    codes = np.concatenate([array for piece in pieces for array in (piece, gap)])
+    owners = np.repeat(np.arange(len(pieces)), [len(piece) + 1 for piece in pieces])
+    n = max(0, len(codes) - k + 1)
+    unknown = np.concatenate([[0], np.cumsum(codes > 3)])
+    known = unknown[k : k + n] == unknown[:n]
+    bases = (codes & 3).astype(np.uint64)
+    forward, backward = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+    for i in range(k):
+        forward = (forward << np.uint64(2)) | bases[i : i + n]
+        backward |= (np.uint64(3) - bases[i : i + n]) << np.uint64(2 * i)
+    return np.minimum(forward, backward)[known], owners[:n][known]
+
+
+# Methods --------------------------------------------------------------------------------------------------------------
+
+
+def _choose(chrom_sizes: Mapping[str, int], test: Interval | None) -> str:
+    large = sum(size > _LARGE for size in chrom_sizes.values())
+    return "chromosome" if large >= 3 and test is None else "region"
+
+
+def _none(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int) -> list[Interval]:
+    return [Interval(chrom, 0, size, "train") for chrom, size in chrom_sizes.items() if size]
+
+
+def _by_region(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int) -> list[Interval]:
+    large = set(_large(chrom_sizes))
+    regions = []
+    for chrom, size in chrom_sizes.items():
+        test = size - round(size * fractions[2]) if chrom in large else size
+        valid = test - round(size * fractions[1]) if chrom in large else size
+        regions += _stretches(chrom, [0, valid, test, size], SPLITS)
+    return regions
+
+
+def _by_chromosome(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int) -> list[Interval]:
+    """Deal the contigs in many random orders, each to the part that lacks most; keep the deal nearest the fractions."""
+    large = _large(chrom_sizes)
+    n_parts = sum(fraction > 0 for fraction in fractions)
+    if len(large) < n_parts:
+        raise DatasetError(
+            f"a split by chromosome into {n_parts} parts needs as many contigs of like size, got {len(large)}; "
+            "split by region"
+        )
+    sizes = np.array([chrom_sizes[chrom] for chrom in large], dtype=float)
+    rng = np.random.default_rng(seed)
+    deals = [_deal(sizes / sizes.sum(), np.array(fractions), rng.permutation(len(large))) for _ in range(_DEALS)]
+    _, best = min(deals, key=lambda deal: deal[0])
+    parts = dict(zip(large, best, strict=True))
+    return [Interval(chrom, 0, size, SPLITS[parts.get(chrom, 0)]) for chrom, size in chrom_sizes.items() if size]
+
+
+def _deal(shares: np.ndarray, fractions: np.ndarray, order: np.ndarray) -> tuple[float, list[int]]:
+    """Return how far the parts are from the fractions, and the part of each contig; no part stays empty."""
+    lacking, parts = fractions.copy(), np.zeros(len(shares), dtype=int)
+    first = np.flatnonzero(fractions)
+    for turn, contig in enumerate(order):
+        parts[contig] = first[turn] if turn < len(first) else np.argmax(lacking)
+        lacking[parts[contig]] -= shares[contig]
+    return float(np.abs(lacking).sum()), parts.tolist()
+
+
+def _around(test: Interval, chrom_sizes: Mapping[str, int], fractions: Fractions) -> list[Interval]:
+    if test.chrom not in chrom_sizes:
+        raise UnknownChromosomeError(test.chrom, list(chrom_sizes))
+    size = chrom_sizes[test.chrom]
+    if not 0 <= test.start < test.end <= size:
+        raise OutOfRangeError(test.chrom, test.start, test.end, size)
+    valid, before, after = round(size * fractions[1]), test.start, size - test.end
+    if max(before, after) <= valid:
+        raise DatasetError(
+            f"the test stretch {test.region} leaves {max(before, after)} bp beside it on its contig, and valid alone "
+            f"takes {valid}; name the parts as a list of intervals"
+        )
+    if before >= after:
+        cuts, names = [0, test.start - valid, test.start, test.end, size], ("train", "valid", "test", "train")
+    else:
+        cuts, names = [0, test.start, test.end, test.end + valid, size], ("train", "test", "valid", "train")
+    regions = []
+    for chrom, length in chrom_sizes.items():
+        regions += _stretches(chrom, cuts, names) if chrom == test.chrom else _stretches(chrom, [0, length], ["train"])
+    return regions
+
+
+METHODS: dict[str, Callable[[Mapping[str, int], Fractions, int], list[Interval]]] = {
+    "chromosome": _by_chromosome,
+    "region": _by_region,
+    "none": _none,
+}
+
+
+def _large(chrom_sizes: Mapping[str, int]) -> list[str]:
+    longest = max(chrom_sizes.values())
+    return [chrom for chrom, size in chrom_sizes.items() if size >= _SMALL * longest]
+
+
+def _stretches(chrom: str, cuts: Sequence[int], names: Sequence[str]) -> list[Interval]:
+    ends = zip(cuts, cuts[1:], names, strict=False)
+    return [Interval(chrom, start, end, name) for start, end, name in ends if start < end]
+
+
+def _joined(regions: Iterable[Interval]) -> dict[str, list[Interval]]:
+    """Return the regions by contig, in order, with neighbours of one name made one."""
+    joined: dict[str, list[Interval]] = {}
+    for region in sorted(regions, key=lambda region: (region.chrom, region.start)):
+        if region.name not in SPLITS:
+            raise DatasetError(
+                f"the region {region.region} is named {region.name!r}, wanted one of {', '.join(SPLITS)}"
+            )
+        stretch = joined.setdefault(region.chrom, [])
+        last = stretch[-1] if stretch else None
+        if last is not None and region.start <= last.end and region.name == last.name:
+            stretch[-1] = last._replace(end=max(last.end, region.end))
+        elif last is not None and region.start < last.end:
+            raise DatasetError(
+                f"the {region.name} region {region.region} overlaps the {last.name} region {last.region}"
+            )
+        else:
+            stretch.append(region)
+    return joined
+
+
+def _summary(regions: Iterable[Interval]) -> str:
+    totals = dict.fromkeys(SPLITS, 0)
+    for region in regions:
+        totals[region.name] += region.length
+    return ", ".join(f"{name} {bp:,} bp" for name, bp in totals.items())
