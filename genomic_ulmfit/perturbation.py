@@ -17,6 +17,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
+from genomic_ulmfit.datasets.records import place
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import merge
 from genomic_ulmfit.genome.intervals import Interval
@@ -154,17 +155,17 @@ def saliency_track(results: Iterable[Saliency]) -> Iterator[ScoreBlock]:
     DatasetError
         If a record has no place.
     """
-    placed = [(_place(result.record), result) for result in results]
-    for stretch in merge([place for place, _ in placed]):
+    placed = [(_placed(result.record), result) for result in results]
+    for stretch in merge([where for where, _ in placed]):
         total, count = np.zeros((2, stretch.end - stretch.start))
-        for place, result in placed:
-            if place.chrom == stretch.chrom and stretch.start <= place.start < stretch.end:
-                forward_scores = result.scores[::-1] if place.strand == "-" else result.scores
-                here = slice(place.start - stretch.start, place.end - stretch.start)
-                total[here] += np.nan_to_num(forward_scores)
-                count[here] += np.isfinite(forward_scores)
-        scores = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).astype(np.float32)
-        yield ScoreBlock(stretch.chrom, stretch.start, 1, scores, stretch.end)
+        for where, result in placed:
+            if where.chrom == stretch.chrom and stretch.start <= where.start < stretch.end:
+                scores = result.scores[::-1] if where.strand == "-" else result.scores
+                here = slice(where.start - stretch.start, where.end - stretch.start)
+                total[here] += np.nan_to_num(scores)
+                count[here] += np.isfinite(scores)
+        mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).astype(np.float32)
+        yield ScoreBlock(stretch.chrom, stretch.start, 1, mean, stretch.end)
 
 
 def records_at(
@@ -296,3 +297,10 @@ def _check(records: list[SeqRecord], lengths: Sequence[int], motifs: list[str], 
             raise DatasetError(
                 f"record {record.id!r} is {len(record)} bp long, shorter than a replacement of {longest}"
             )
+
+
+def _placed(record: SeqRecord) -> Interval:
+    where = place(record)
+    if where is None:
+        raise DatasetError(f"record {record.id!r} has no place on a genome: its annotations lack chrom, start and end")
+    return where
