@@ -13,6 +13,14 @@ settings.register_profile("genomic_ulmfit", deadline=None)
 settings.load_profile("genomic_ulmfit")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_each() -> None:
+    """Nets in tests are tiny: threads that wait for one another cost more than they bring."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def fixtures_dir() -> Path:
     return Path(__file__).parents[1] / "data" / "fixtures"

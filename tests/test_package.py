@@ -13,7 +13,8 @@ import genomic_ulmfit as gu
 PACKAGE = Path(gu.__file__).parent
 
 LEVELS = [  # a module may import from its own line or a line above, and within its own folder
-    ["errors", "files", "progress"],
+    ["errors"],
+    ["files", "progress"],
     ["genome"],
     ["datasets", "net"],
     ["predict", "training", "evaluation", "scanning", "perturbation"],
@@ -72,7 +73,7 @@ def test_every_public_name_is_there_and_is_not_a_module():
     for name in gu.__all__:
         assert not isinstance(getattr(gu, name), ModuleType), name
     assert not isinstance(gu.scan, ModuleType)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute nothing"):
         gu.nothing  # noqa: B018
 
 

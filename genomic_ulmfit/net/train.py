@@ -27,7 +27,15 @@ from genomic_ulmfit.net.batches import Ids, LMStream, by_length, pad
 from genomic_ulmfit.net.engine import best_device
 from genomic_ulmfit.progress import Progress, progress_bar
 
-__all__ = ["ClassifierBatches", "Precision", "Recipe", "fit_classifier", "fit_language_model", "gradual_stages", "has_bf16_units"]
+__all__ = [
+    "ClassifierBatches",
+    "Precision",
+    "Recipe",
+    "fit_classifier",
+    "fit_language_model",
+    "gradual_stages",
+    "has_bf16_units",
+]
 
 Precision = Literal["fp32", "bf16", "auto"]
 

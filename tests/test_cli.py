@@ -1,0 +1,234 @@
+"""The command line from end to end on a small genome, and every kind of wrong input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from Bio import SeqIO
+
+import genomic_ulmfit as gu
+from genomic_ulmfit.cli import app, main
+from tests.toy_models import MotifAt
+
+VERBS = ["dataset", "pretrain", "finetune", "train", "evaluate", "predict", "scan", "saliency", "info", "demo"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, ecoli):
+    """60 kb of E. coli and evenly spread starts in it."""
+    folder = tmp_path_factory.mktemp("cli")
+    text = ecoli.sequence("NC_000913.3", 100_000, 160_000)
+    (folder / "genome.fa").write_text(f">chr1 a piece\n{text}\n")
+    rows = [f"chr1\t{at}\t{at + 1}\ts{at}\t0\t{'+-'[at // 500 % 2]}" for at in range(400, 59_500, 500)]
+    (folder / "tss.bed").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(folder):
+    """The verbs of a training, in their order."""
+    steps = [
+        f"dataset {folder}/genome.fa {folder}/tss.bed -o {folder}/data.fa --upstream 60 --downstream 20 --split region",
+        f"pretrain {folder}/genome.fa -o {folder}/lm.safetensors --k 2 --max-steps 3 --batch-size 8"
+        f" --exclude {folder}/data.held-out.bed",
+        f"finetune {folder}/lm.safetensors {folder}/data.fa -o {folder}/lm2.safetensors",
+        f"train {folder}/lm2.safetensors {folder}/data.fa -o {folder}/clf.safetensors --epochs 1",
+        f"train {folder}/lm2.safetensors {folder}/data.fa -o {folder}/naive.safetensors --epochs 1 --from-scratch",
+    ]
+    for step in steps:
+        assert main(step.split()) == 0, step
+    return folder
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def refused(capsys, *arguments: object) -> str:
+    """Run what must fail, and return its one line."""
+    status, _, err = run(capsys, *arguments)
+    lines = [line for line in err.splitlines() if line.startswith("genomic-ulmfit: ")]
+    assert status == 2
+    assert "Traceback" not in err
+    assert len(lines) == 1, err
+    assert err.splitlines()[-1] == lines[0]
+    return lines[0]
+
+
+def test_the_verbs_are_those_of_the_readme():
+    assert [command.callback.__name__ for command in app.registered_commands] == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_s_help_has_an_example(verb, capsys):
+    status, out, _ = run(capsys, verb, "--help")
+    assert status == 0
+    assert f"Example: genomic-ulmfit {verb}" in " ".join(out.split())
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run([sys.executable, "-m", "genomic_ulmfit.cli", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, gu.__version__)
+
+
+def test_a_data_set_is_written_with_its_intervals_and_regions(built):
+    records = gu.read_dataset(built / "data.fa")
+    assert {record.annotations["split"] for record in records} == {"train", "valid", "test"}
+    assert {record.annotations["anchor"] for record in records} == {60}
+    assert len(gu.read_intervals(built / "data.bed")) == len(records)
+    assert [region.name for region in gu.read_intervals(built / "data.held-out.bed")] == ["valid", "test"]
+
+
+def test_pretraining_says_what_it_left_out(built):
+    model = gu.load(built / "lm.safetensors")
+    assert model.vocab == gu.KmerVocab(2, 1)
+    assert model.card["stages"][0]["excluded"] == ["chr1:48001-54000", "chr1:54001-60000"]
+
+
+def test_a_classifier_knows_its_window_and_anchor(built):
+    classifier = gu.load(built / "clf.safetensors")
+    assert (classifier.window, classifier.anchor) == (80, 60)
+    assert classifier.classes == ("background", "promoter")
+    assert gu.load(built / "naive.safetensors").card["stages"][0]["from_scratch"]
+
+
+def test_evaluate_writes_the_json_it_promises(built, capsys):
+    status, out, _ = run(capsys, "evaluate", built / "clf.safetensors", built / "data.fa", "--json", built / "m.json")
+    found = json.loads((built / "m.json").read_text())
+    assert status == 0
+    assert {"n", "accuracy", "precision", "recall", "specificity", "mcc", "roc_auc", "pr_auc", "baselines"} <= set(found)
+    assert {"accuracy", "mcc", "roc_auc"} <= set(found["baselines"]["kmer"])
+    assert "baseline kmer" in out
+
+
+def test_predict_writes_a_row_a_record(built, capsys):
+    status, _, _ = run(capsys, "predict", built / "clf.safetensors", built / "data.fa", "-o", built / "p.tsv")
+    header, *rows = (built / "p.tsv").read_text().splitlines()
+    records = list(SeqIO.parse(built / "data.fa", "fasta"))
+    assert status == 0
+    assert header == "id\tbackground\tpromoter"
+    assert [row.split("\t")[0] for row in rows] == [record.id for record in records]
+    expected = gu.predict_proba(gu.load(built / "clf.safetensors"), records)
+    np.testing.assert_allclose([[float(x) for x in row.split("\t")[1:]] for row in rows], expected, atol=1e-6)
+
+
+def test_scan_is_the_same_byte_for_byte_and_saliency_follows(built, capsys):
+    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:54,001-55,000", "--threshold", 0]
+    assert run(capsys, *scan, "-o", built / "a.bedgraph", "--peaks", built / "a.bed")[0] == 0
+    assert run(capsys, *scan, "-o", built / "b.bedgraph", "--peaks", built / "b.bed")[0] == 0
+    assert (built / "a.bedgraph").read_bytes() == (built / "b.bedgraph").read_bytes()
+    calls = gu.read_intervals(built / "a.bed")
+    assert {call.strand for call in calls} == {"+", "-"}
+    explain = ["saliency", built / "clf.safetensors", built / "genome.fa", "--regions", built / "a.bed"]
+    assert run(capsys, *explain, "-o", built / "s.bedgraph", "--plot", built / "s.png", "--lengths", "1,4")[0] == 0
+    assert (built / "s.png").read_bytes().startswith(b"\x89PNG")
+    rows = [line.split("\t") for line in (built / "s.bedgraph").read_text().splitlines()]
+    assert rows and all(row[0] == "chr1" for row in rows)
+
+
+def test_both_strands_go_to_two_files(built, capsys):
+    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:1-2000", "--strands", "both"]
+    assert run(capsys, *scan, "-o", built / "two.bedgraph.gz")[0] == 0
+    assert (built / "two.plus.bedgraph.gz").exists()
+    assert (built / "two.minus.bedgraph.gz").exists()
+    assert not (built / "two.bedgraph.gz").exists()
+
+
+def test_a_scan_finds_a_planted_motif(folder, capsys):
+    text = "A" * 500 + "GATTACA" + "A" * 500
+    (folder / "planted.fa").write_text(f">c\n{text}\n")
+    model = gu.Classifier(gu.KmerVocab(1), gu.AWDLSTMConfig(2, 2, 1, 2), ["background", "x"], window=20, anchor=5)
+    gu.save(model, folder / "any.safetensors")
+    blocks = gu.scan(MotifAt("GATTACA", 5, 20), gu.Genome(folder / "planted.fa"), step=1, strands="both")
+    (call,) = gu.call_peaks(blocks)
+    assert (call.start, call.strand) == (500, "+")
+
+
+def test_info_says_what_a_model_is(built, capsys):
+    status, out, _ = run(capsys, "info", built / "clf.safetensors")
+    assert status == 0
+    assert "80 bp, anchor at index 60" in out
+    assert json.loads(run(capsys, "info", built / "lm.safetensors", "--json")[1])["vocab"] == {"k": 2, "stride": 1}
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    """Files with something wrong in each."""
+    files = {
+        "empty.fa": "",
+        "short.fa": ">tiny\nA\n",
+        "bare.fa": ">a\nACGTACGT\n>b\nACGTTTTT\n",
+        "one.fa": ">a label=x\nACGTACGT\n>b label=x\nACGTTTTT\n",
+        "names.bed": "1\t400\t401\ts\t0\t+\n",
+        "past.bed": "chr1\t59000\t70000\ts\t0\t+\n",
+        "malformed.bed": "chr1\t400\t401\ts\t0\t+\nchr1\tfour\t401\ts\t0\t+\n",
+        "malformed.gff3": "##gff-version 3\nchr1\tx\tCDS\t1\t9\t.\t+\n",
+        "other.safetensors": "not a model",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_wrong_input_gives_one_line_and_status_2(built, wrong, capsys):
+    model, lm, genome, out = (built / "clf.safetensors", built / "lm.safetensors", built / "genome.fa", wrong / "out.x")
+    cut = wrong / "cut.safetensors"
+    cut.write_bytes(model.read_bytes()[:-100])
+    track = wrong / "out.bedgraph"
+    cases = [
+        (["scan", model, wrong / "nothing.fa", "-o", track], "nothing.fa: no such file"),
+        (["scan", model, wrong / "empty.fa", "-o", track], "empty.fa"),
+        (["scan", wrong / "nothing", genome, "-o", track], "nothing: no such file"),
+        (["scan", cut, genome, "-o", track], "cut.safetensors"),
+        (["scan", wrong / "other.safetensors", genome, "-o", track], "not a whole safetensors file"),
+        (["scan", lm, genome, "-o", track], "wanted a classifier"),
+        (["scan", model, genome, "-o", track, "--target", "enhancer"], "'enhancer'"),
+        (["scan", model, genome, "-o", track, "--regions", "chr2:1-500"], "chr2"),
+        (["scan", model, genome, "-o", track, "--regions", "chr1:59,000-70,000"], "chr1"),
+        (["scan", model, genome, "-o", track, "--regions", wrong / "past.bed"], "60000"),
+        (["scan", model, genome, "-o", track, "--regions", wrong / "malformed.bed"], "malformed.bed, line 2"),
+        (["scan", model, genome, "-o", wrong / "nowhere" / "out.bedgraph"], "does not exist"),
+        (["scan", model, genome, "-o", track, "--strands", "sideways"], "sideways"),
+        (["scan", model, genome], "--output"),
+        (["scan", model, genome, "-o", wrong / "out.txt"], "out.txt"),
+        (["predict", model, wrong / "short.fa", "-o", out], "'tiny' is 1 bp long"),
+        (["predict", model, wrong / "empty.fa", "-o", out], "empty.fa"),
+        (["evaluate", model, wrong / "bare.fa"], "label"),
+        (["evaluate", model, wrong / "one.fa"], "class"),
+        (["train", lm, wrong / "bare.fa", "-o", out], "label"),
+        (["train", lm, wrong / "one.fa", "-o", out], "class"),
+        (["train", model, built / "data.fa", "-o", out], "wanted a language model"),
+        (["train", lm, built / "data.fa", "-o", out, "--lr", "fast"], "wanted a number or auto"),
+        (["dataset", genome, wrong / "names.bed", "-o", wrong / "d.fa"], "aliases"),
+        (["dataset", genome, wrong / "malformed.bed", "-o", wrong / "d.fa"], "malformed.bed, line 2"),
+        (["dataset", genome, wrong / "malformed.gff3", "-o", wrong / "d.fa"], "malformed.gff3, line 2"),
+        (["dataset", genome, built / "tss.bed", "-o", wrong / "d.fa", "--negatives", "magic"], "magic"),
+        (["dataset", genome, built / "tss.bed", "-o", wrong / "d.fa", "--mask", "80-120"], "START:END"),
+        (["pretrain", genome, "-o", out, "--stride", "4"], "stride is 4"),
+        (["pretrain", genome, "-o", out, "--k", "9"], "--k"),
+        (["pretrain", genome, "-o", out, "--exclude", "chr9"], "chr9"),
+        (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--lengths", "one"], "'one'"),
+        (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--insert", "QQ"], "'QQ'"),
+        (["nonsense"], "nonsense"),
+    ]
+    before = {path.name for path in wrong.iterdir()}
+    for arguments, message in cases:
+        assert message in refused(capsys, *arguments), arguments
+    assert {path.name for path in wrong.iterdir()} == before
+
+
+def test_an_interruption_is_one_line(built, capsys, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gu, "predict_proba", interrupted)
+    status, _, err = run(capsys, "predict", built / "clf.safetensors", built / "data.fa", "-o", built / "p2.tsv")
+    assert status == 130
+    assert err.strip().splitlines()[-1] == "interrupted"
+    assert not (built / "p2.tsv").exists()

@@ -1,0 +1,261 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
+
+import genomic_ulmfit as gu
+from genomic_ulmfit.errors import DatasetError, SettingError, TrainingDivergedError, UnknownChromosomeError
+from genomic_ulmfit.net.batches import LMStream
+from genomic_ulmfit.net.checkpoint import describe
+from genomic_ulmfit.net.train import ClassifierBatches, Recipe, fit_language_model, gradual_stages
+
+TINY = gu.AWDLSTMConfig(n_embedding=16, n_hidden=24, n_layers=2, n_head=8, drop_mult=0.1)
+QUIET = {"progress": False, "precision": "fp32", "device": "cpu"}
+RNG = np.random.default_rng(0)
+
+
+def random_text(n: int, letters: str = "ACGT") -> str:
+    return "".join(RNG.choice(list(letters), n))
+
+
+def labelled(text: str, label: str, split: str | None = None, anchor: int | None = None) -> SeqRecord:
+    record = SeqRecord(Seq(text), id="r", annotations={"label": label})
+    record.annotations |= {key: value for key, value in (("split", split), ("anchor", anchor)) if value is not None}
+    return record
+
+
+@pytest.fixture(scope="module")
+def periodic():
+    """A genome that a language model can learn almost wholly: a repeat of 20 bases."""
+    return gu.Genome({"c": "ACGTTGCAAGTCCATGGACT" * 300})
+
+
+@pytest.fixture(scope="module")
+def language_model(periodic):
+    return gu.pretrain(periodic, vocab=gu.KmerVocab(2), config=TINY, max_steps=120, batch_size=8, bptt=20, **QUIET)
+
+
+@pytest.fixture(scope="module")
+def gc_records():
+    """Two classes that differ in GC, with a test part and an anchor."""
+    parts = ["train"] * 60 + ["valid"] * 10 + ["test"] * 30
+    rich = [labelled(random_text(40, "ACGGCT"), "rich", part, 10) for part in parts]
+    poor = [labelled(random_text(40, "ATTACAG"), "background", part, 10) for part in parts]
+    return [record for pair in zip(rich, poor, strict=True) for record in pair]
+
+
+def same_tensors(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_pretraining_learns_a_repeat(language_model):
+    (stage,) = language_model.card["stages"]
+    assert stage["valid_bits_per_base"] < 0.5  # guessing costs 2
+    assert stage["steps"] == 120
+    assert stage["sequences"][0]["bp"] == 6000
+    assert not language_model.training
+
+
+def test_the_same_seed_gives_the_same_tensors_and_another_does_not(periodic):
+    how = {"vocab": gu.KmerVocab(2), "config": TINY, "max_steps": 4, "batch_size": 4, "bptt": 10, **QUIET}
+    first, second, other = (gu.pretrain(periodic, seed=seed, **how) for seed in (1, 1, 2))
+    assert same_tensors(first, second)
+    assert describe(first) == describe(second)
+    assert not same_tensors(first, other)
+
+
+def test_training_leaves_the_global_generators_alone(periodic):
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    gu.pretrain(periodic, vocab=gu.KmerVocab(1), config=TINY, max_steps=2, batch_size=2, bptt=5, **QUIET)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_excluded_regions_are_really_left_out():
+    """The excluded half is all G, so a model that never saw it finds G improbable."""
+    genome = gu.Genome({"c": "ACT" * 400 + "G" * 1200})
+    how = {"vocab": gu.KmerVocab(1), "config": TINY, "max_steps": 60, "batch_size": 8, "bptt": 20, **QUIET}
+    held_out = [gu.Interval("c", 1200, 2400)]
+    models = [gu.pretrain(genome, exclude=exclude, **how) for exclude in (held_out, None)]
+    logits = [model(torch.tensor([[4] * 10])).logits[0, -1] for model in models]
+    g = [float(row.softmax(0)[4]) for row in logits]
+    assert g[0] < 0.1 < 0.8 < g[1]
+    assert models[0].card["stages"][0]["excluded"] == ["c:1201-2400"]
+
+
+def test_a_misspelt_region_to_exclude_is_refused(periodic):
+    with pytest.raises(UnknownChromosomeError, match="'chrC'"):
+        gu.pretrain(periodic, exclude=[gu.Interval("chrC", 0, 10)], **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "error"),
+    [
+        ({"c": "NNNNNNNN"}, {}, DatasetError),
+        ({"c": "ACGTACGTA" * 9}, {"exclude": [gu.Interval("c", 0, 81)]}, DatasetError),
+        ({"c": "ACGTACGTA" * 9}, {"config": "huge"}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"valid_fraction": 1.0}, SettingError),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(source, options, error):
+    with pytest.raises(error):
+        gu.pretrain(gu.Genome(source), **QUIET, **options)
+
+
+def test_finetuning_gives_a_new_model_and_touches_only_the_training_part(language_model):
+    before = {name: tensor.clone() for name, tensor in language_model.state_dict().items()}
+    train = [labelled("AACCGGTT" * 5, "x", "train"), labelled("AACCGGTT" * 5, "y", "train")]
+    poison = [labelled("G" * 40, "x", "test")] * 200
+    how = {"epochs": 30, "batch_size": 2, **QUIET}
+    tuned = gu.finetune(language_model, train + poison, **how)
+    assert same_tensors(tuned, gu.finetune(language_model, train, **how))
+    assert not same_tensors(tuned, language_model)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in language_model.state_dict().items())
+    assert [stage["stage"] for stage in tuned.card["stages"]] == ["pretrain", "finetune"]
+    assert len(language_model.card["stages"]) == 1
+
+
+def test_a_classifier_learns_and_scores_the_test_part(language_model, gc_records):
+    classifier = gu.train_classifier(language_model, gc_records, epochs=8, batch_size=16, lr=2e-2, **QUIET)
+    assert classifier.classes == ("background", "rich")
+    assert (classifier.window, classifier.anchor) == (40, 10)
+    found = gu.evaluate(classifier, gc_records, bootstraps=50)
+    assert found.n == 60
+    assert found.counts == {"background": 30, "rich": 30}
+    assert found.accuracy > 0.8
+    low, high = found.intervals["accuracy"]
+    assert low < found.accuracy < high
+    assert found.baselines["gc"]["accuracy"] > 0.8
+
+
+def test_the_encoder_of_a_classifier_starts_as_the_language_model_s(language_model, gc_records):
+    classifier = gu.train_classifier(language_model, gc_records, epochs=1, lr=1e-12, **QUIET)
+    ours, theirs = classifier.encoder.state_dict(), language_model.encoder.state_dict()
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+
+
+def test_frozen_layers_do_not_move(language_model, gc_records, monkeypatch):
+    monkeypatch.setattr("genomic_ulmfit.training.gradual_stages", lambda n_groups, epochs: [(1, epochs)])
+    classifier = gu.train_classifier(language_model, gc_records, epochs=2, **QUIET)
+    assert same_tensors(classifier.encoder, language_model.encoder)
+
+
+def test_the_naive_baseline_starts_from_a_vocabulary_and_a_config(gc_records):
+    classifier = gu.train_classifier((gu.KmerVocab(3), TINY), gc_records, epochs=2, **QUIET)
+    assert classifier.vocab.k == 3
+    assert classifier.card["stages"][0]["from_scratch"]
+
+
+def test_three_classes_and_several_lengths(language_model):
+    records = [
+        labelled(random_text(20 + i % 7, letters), name)
+        for i in range(40)
+        for name, letters in (("a", "AAC"), ("b", "CGG"), ("c", "TTA"))
+    ]
+    classifier = gu.train_classifier(language_model, records, epochs=8, batch_size=16, lr=2e-2, **QUIET)
+    assert classifier.classes == ("a", "b", "c")
+    assert classifier.window is None
+    probabilities = gu.predict_proba(classifier, records)
+    assert probabilities.shape == (120, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    found = gu.evaluate(classifier, records, bootstraps=20)
+    assert found.mcc > 0.8
+    assert found.baselines == {}
+
+
+def test_predictions_do_not_depend_on_neighbours(language_model, gc_records):
+    classifier = gu.train_classifier(language_model, gc_records, epochs=1, **QUIET)
+    records = [labelled(random_text(n), "rich") for n in (40, 3, 200, 77)]
+    together = gu.predict_proba(classifier, records, batch_size=3)
+    alone = np.concatenate([gu.predict_proba(classifier, [record]) for record in records])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    both = gu.predict_proba(classifier, records, strands="mean")
+    other = gu.predict_proba(classifier, [record.reverse_complement() for record in records])
+    np.testing.assert_allclose(gu.predict_proba(classifier, records, strands="-"), other, atol=1e-6)
+    np.testing.assert_allclose(both, (together + other) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([labelled("ACGTACGT", "x")] * 4, "class"),
+        ([SeqRecord(Seq("ACGTACGT"), id="bare")] * 4, "label"),
+        ([labelled("ACGTACGT", "x", "test"), labelled("ACGTACGT", "y", "test")], "split=train"),
+        ([], "no"),
+    ],
+)
+def test_unusable_data_sets_are_refused(language_model, records, message):
+    with pytest.raises(DatasetError, match=message):
+        gu.train_classifier(language_model, records, **QUIET)
+
+
+def test_a_label_of_the_valid_part_that_training_has_not_is_refused(language_model):
+    records = [labelled("ACGTACGT", name, "train") for name in "xy"] * 3 + [labelled("ACGTACGT", "z", "valid")]
+    with pytest.raises(DatasetError, match="'z'"):
+        gu.train_classifier(language_model, records, **QUIET)
+
+
+def test_a_record_shorter_than_k_is_named(language_model, gc_records):
+    with pytest.raises(ValueError, match="'r' is 1 bp long"):
+        gu.train_classifier(language_model, [*gc_records, labelled("A", "rich", "train")], **QUIET)
+
+
+def test_a_lonely_record_joins_a_batch():
+    rows = [np.arange(2, 2 + n, dtype=np.uint8) for n in (5, 6, 7, 8, 9)]
+    batches = list(ClassifierBatches(rows, np.zeros(5, np.int64), batch_size=2, seed=0))
+    assert sorted(len(labels) for _, _, labels in batches) == [2, 3]
+    assert len(ClassifierBatches(rows[:1], np.zeros(1, np.int64), batch_size=2, seed=0)) == 1
+
+
+def test_lr_auto_asks_the_finder(periodic):
+    how = {"vocab": gu.KmerVocab(2), "config": TINY, "max_steps": 60, "batch_size": 8, "bptt": 20, **QUIET}
+    model = gu.pretrain(periodic, lr="auto", **how)
+    assert model.card["stages"][0]["valid_bits_per_base"] < 2.0
+    assert model.card["stages"][0]["lr"] == "auto"
+
+
+def test_bf16_learns_the_same_repeat(periodic):
+    how = {"vocab": gu.KmerVocab(2), "config": TINY, "max_steps": 120, "batch_size": 8, "bptt": 20, **QUIET}
+    model = gu.pretrain(periodic, **(how | {"precision": "bf16"}))
+    assert model.card["stages"][0]["valid_bits_per_base"] < 0.5
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_the_loss_is_cross_entropy_with_a_carried_state(language_model):
+    """Validation over windows of 10 equals one pass over the whole record: the state is carried."""
+    ids = gu.KmerVocab(2).encode(random_text(201))
+    stream = LMStream([ids], batch_size=1, bptt=10, shuffle=False)
+    model = gu.LanguageModel(gu.KmerVocab(2), dataclasses.replace(TINY, drop_mult=0.0))
+    model.load_state_dict(language_model.state_dict())
+    recipe = Recipe(lr=1e-12, precision="fp32", device="cpu", progress=False, alpha=0, beta=0)
+    (row,) = fit_language_model(model, stream, stream, epochs=1, recipe=recipe)
+    whole = torch.from_numpy(ids.astype(np.int64))
+    with torch.no_grad():
+        logits = language_model(whole[None, :-1]).logits[0]
+    expected = torch.nn.functional.cross_entropy(logits, whole[1:]).item()
+    assert row["valid_loss"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(periodic):
+    with pytest.raises(TrainingDivergedError, match="try a lower lr"):
+        gu.pretrain(periodic, vocab=gu.KmerVocab(2), config=TINY, max_steps=50, batch_size=4, lr=1e38, **QUIET)
+
+
+def test_gradual_stages_end_with_all_groups():
+    for n_groups in (3, 4, 5):
+        for epochs in (1, 2, 5, 9):
+            stages = gradual_stages(n_groups, epochs)
+            assert sum(n for _, n in stages) == epochs
+            assert stages[-1][0] == n_groups
+            assert [groups for groups, _ in stages] == sorted({groups for groups, _ in stages})
+
+
+def test_bits_per_base_counts_stride():
+    from genomic_ulmfit.training import bits_per_base
+
+    assert bits_per_base(2 * math.log(4), stride=2) == pytest.approx(2.0)
