@@ -16,7 +16,7 @@ import numpy as np
 
 from genomic_ulmfit.datasets.records import base_codes
 from genomic_ulmfit.errors import DatasetError
-from genomic_ulmfit.genome.algebra import pad, subtract, to_pyranges
+from genomic_ulmfit.genome.algebra import complement, pad, subtract, to_pyranges
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
 
@@ -25,12 +25,13 @@ __all__ = ["STRATEGIES", "Ground", "draw_negatives", "gc_matched", "gene_body", 
 _log = logging.getLogger(__name__)
 
 _GC_BINS = 50  # of 2 % each
-_BATCH = 4096
+_BATCH = 64, 4096  # least and most places looked at in one go
 _LOOKS = 64  # places looked at for each negative wanted, before the search is given up
 _LEAST_LOOKS = 1 << 16
 _COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 Accept = Callable[[list[str]], np.ndarray]
+_Candidate = tuple[Interval, str, int]  # with its "+" strand and its bin
 
 
 def draw_negatives(
@@ -159,8 +160,9 @@ def gene_body(ground: Ground, n: int, rng: np.random.Generator) -> list[Interval
     """
     if not ground.genes:
         raise DatasetError("gene-body negatives need genes: a GFF3 or GenBank file, or intervals")
-    inside = read_intervals(to_pyranges(ground.genes).intersect(to_pyranges(ground.free))) if ground.free else []
-    return _fill(ground, sorted(inside), Counter({0: n}), _one_bin, rng).found
+    taken = to_pyranges(complement(ground.free, ground.genome.chrom_sizes))
+    inside = to_pyranges(ground.genes).subtract(taken) if len(taken) else to_pyranges(ground.genes)
+    return _fill(ground, sorted(read_intervals(inside)), Counter({0: n}), _one_bin, rng).found
 
 
 def gc_matched(ground: Ground, n: int, rng: np.random.Generator) -> list[Interval]:
@@ -205,15 +207,25 @@ class _Basket:
         return self.quota.total() == 0
 
     def add(self, windows: Sequence[Interval], texts: Sequence[str], bins: Sequence[int]) -> None:
-        room, picked = self.quota.copy(), []
-        for window, text, number in zip(windows, texts, bins, strict=True):
-            if room[number] > 0:
-                if self._is_new(text):
-                    room[number] -= 1
-                    picked.append((window, text, number))
-            elif len(self._spare[number]) < self._spare_room:
+        """Take what fits, in order; where some is refused, those that come after get their turn."""
+        waiting = list(zip(windows, texts, bins, strict=True))
+        while waiting:
+            picked, waiting = self._pick(waiting)
+            if self._keep(picked) == len(picked):
+                break
+        for window, text, number in waiting:
+            if len(self._spare[number]) < self._spare_room:
                 self._spare[number].append((window, text))
-        self._keep(picked)
+
+    def _pick(self, waiting: list[_Candidate]) -> tuple[list[_Candidate], list[_Candidate]]:
+        room, picked, left = self.quota.copy(), [], []
+        for window, text, number in waiting:
+            if room[number] <= 0:
+                left.append((window, text, number))
+            elif self._is_new(text):
+                room[number] -= 1
+                picked.append((window, text, number))
+        return picked, left
 
     def take_nearest(self) -> list[int]:
         """Fill what is left of the quota from the bins nearest by; return how many bins each was moved."""
@@ -233,7 +245,7 @@ class _Basket:
         self.ground.counts["repeated"] += not is_new
         return is_new
 
-    def _keep(self, picked: list[tuple[Interval, str, int]]) -> int:
+    def _keep(self, picked: list[_Candidate]) -> int:
         if not picked:
             return 0
         accepted = self.ground.accept([text for _, text, _ in picked])
@@ -271,12 +283,12 @@ def _fill(
 
 def _shuffled(total: int, n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield batches of numbers below `total`: each once where they are few, else at random up to a bound."""
-    bound = max(_LEAST_LOOKS, _LOOKS * n)
+    bound, batch = max(_LEAST_LOOKS, _LOOKS * n), min(max(_BATCH[0], 2 * n), _BATCH[1])
     if total <= bound:
         order = rng.permutation(total)
-        yield from (order[i : i + _BATCH] for i in range(0, total, _BATCH))
+        yield from (order[i : i + batch] for i in range(0, total, batch))
     else:
-        yield from (rng.integers(total, size=_BATCH) for _ in range(0, bound, _BATCH))
+        yield from (rng.integers(total, size=batch) for _ in range(0, bound, batch))
 
 
 def _windows(

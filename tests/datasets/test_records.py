@@ -56,7 +56,12 @@ def labelled(draw):
     record_id = draw(ids)
     if draw(st.booleans()):
         start = draw(st.integers(0, 10**9))
-        interval = Interval(draw(ids), start, start + len(letters), strand=draw(st.sampled_from("+-.")))
+        interval = Interval(
+            draw(ids.map(lambda name: name.lstrip("#") or "c")),
+            start,
+            start + len(letters),
+            strand=draw(st.sampled_from("+-.")),
+        )
         record_id = interval.id
         annotations |= {"chrom": interval.chrom, "start": start, "end": interval.end, "strand": interval.strand}
     return SeqRecord(Seq(letters), id=record_id, name=record_id, description="", annotations=annotations)

@@ -1,0 +1,277 @@
+"""The conductor: TSS at its index, honest parts, and the start-codon trap on a real genome."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genomic_ulmfit.datasets.baselines import run_baselines
+from genomic_ulmfit.datasets.promoters import promoter_dataset
+from genomic_ulmfit.datasets.records import labels, part, place, read_dataset, write_dataset
+from genomic_ulmfit.datasets.splits import assign, canonical_kmers, split_genome
+from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
+from genomic_ulmfit.genome.algebra import to_bedtool
+from genomic_ulmfit.genome.genes import read_genes
+from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.sequences import Genome
+from genomic_ulmfit.genome.tss import read_tss
+
+START_CODONS = ("ATG", "GTG", "TTG")
+
+
+def dna(n, seed=0):
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), size=n))
+
+
+LETTERS = dna(6000)
+GENOME, LARGER = Genome({"a": LETTERS}), Genome({"a": dna(30_000, seed=1)})
+
+
+def tss(position, strand="+", chrom="a"):
+    return Interval(chrom, position, position + 1, strand=strand)
+
+
+def of(records, label, split=None):
+    return [r for r in records if r.annotations["label"] == label and split in (None, r.annotations["split"])]
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(0, 5999), st.sampled_from("+-")), min_size=1, max_size=15),
+    st.integers(0, 30),
+    st.integers(1, 30),
+)
+def test_the_tss_lies_at_index_upstream_on_both_strands(starts, upstream, downstream):
+    positions = {(position, strand) for position, strand in starts}
+    try:
+        records = promoter_dataset(
+            GENOME, [tss(*s) for s in starts], upstream=upstream, downstream=downstream, split="none", ratio=0
+        )
+    except DatasetError as error:
+        assert "no positive is left" in str(error)
+        return
+    for record in records:
+        interval = place(record)
+        at = interval.start + upstream if interval.strand == "+" else interval.end - 1 - upstream
+        assert (at, interval.strand) in positions
+        base = LETTERS[at] if interval.strand == "+" else LETTERS[at].translate(str.maketrans("ACGT", "TGCA"))
+        assert record.seq[upstream] == base and len(record.seq) == upstream + downstream
+        assert record.annotations["anchor"] == upstream
+    assert len(records) == len({r.id for r in records})
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(st.tuples(st.integers(0, 29_999), st.sampled_from("+-")), max_size=12, unique=True),
+    st.sampled_from(["random", "gc-matched"]),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    st.integers(0, 3),
+)
+def test_negatives_are_apart_from_every_start_and_as_many_as_asked_in_each_part(
+    needs_bedtools, starts, negatives, ratio, seed
+):
+    options = {"upstream": 20, "downstream": 10, "negatives": negatives, "ratio": ratio, "padding": 15, "seed": seed}
+    starts = [tss(3000), *(tss(*s) for s in starts)]
+    records = promoter_dataset(LARGER, starts, **options)
+    background = [place(r) for r in of(records, "background")]
+    windows = [s.window(20, 10) for s in starts]
+    padded = [w._replace(start=max(0, w.start - 15), end=min(30_000, w.end + 15)) for w in windows]
+    assert not background or len(to_bedtool(background).intersect(to_bedtool(padded), u=True)) == 0
+    regions = split_genome(LARGER.chrom_sizes)
+    assert assign([place(r) for r in records], regions) == [r.annotations["split"] for r in records]
+    for split in ("train", "valid", "test"):
+        assert len(of(records, "background", split)) == round(ratio * len(of(records, "promoter", split)))
+    again = promoter_dataset(LARGER, starts, **options)
+    assert [(r.id, r.annotations) for r in again] == [(r.id, r.annotations) for r in records]
+
+
+def test_dropped_windows_are_counted_in_the_log(caplog):
+    letters = LETTERS[:2000] + "N" + LETTERS[2001:]
+    starts = [tss(5), tss(5995, "-"), tss(1000), tss(1000), tss(1000, "-"), tss(4800), tss(2005), tss(5200), tss(5800)]
+    with caplog.at_level(logging.INFO):
+        records = promoter_dataset({"a": letters}, starts, upstream=20, downstream=10)
+    expected = (
+        "9 starts: 2 windows reach past a chromosome's end, 1 repeat another's place, "
+        "1 straddle a border between parts, 1 hold letters other than ACGT; 4 positives are left"
+    )
+    assert expected in caplog.text
+    assert Counter((r.annotations["label"], r.annotations["split"]) for r in records) == {
+        (label, split): n
+        for label in ("promoter", "background")
+        for split, n in (("train", 2), ("valid", 1), ("test", 1))
+    }
+
+
+def test_an_empty_part_is_warned_of(caplog):
+    promoter_dataset(GENOME, [tss(1000)], upstream=20, downstream=10)
+    assert "no positive lies in the valid part" in caplog.text and "no positive lies in the test part" in caplog.text
+
+
+def test_no_negative_shares_a_25_mer_with_another_part():
+    repeat = dna(300, seed=7)
+    rng = np.random.default_rng(3)
+    blocks = [repeat if rng.random() < 0.5 else dna(300, seed=100 + i) for i in range(100)]
+    genome = Genome({"a": "".join(blocks)})
+    starts = [tss(int(p)) for p in range(450, 29_500, 1500)]
+    records = promoter_dataset(genome, starts, upstream=40, downstream=20, padding=0)
+    kmers = {
+        (label, split): set(canonical_kmers(of(records, label, split))[0].tolist())
+        for label in ("promoter", "background")
+        for split in ("train", "valid", "test")
+    }
+    assert kmers["promoter", "train"] & kmers["promoter", "test"], "the repeat reaches the positives of two parts"
+    for (label, split), found in kmers.items():
+        for (other_label, other_split), others in kmers.items():
+            if split != other_split and "background" in (label, other_label):
+                assert not found & others
+
+
+def test_positives_that_share_25_mers_across_parts_are_counted(caplog):
+    letters = LETTERS[:5500] + LETTERS[980:1010] + LETTERS[5530:]
+    with caplog.at_level(logging.INFO):
+        promoter_dataset({"a": letters}, [tss(1000), tss(4900), tss(5520)], upstream=20, downstream=10)
+    assert "test: 1 of 1 positives share a 25-mer with one of train" in caplog.text
+    assert "valid: 0 of 1 positives" in caplog.text
+
+
+def test_a_mask_covers_the_same_positions_in_all_records():
+    plain = promoter_dataset(GENOME, [tss(1000), tss(2000, "-")], upstream=20, downstream=10)
+    masked = promoter_dataset(GENOME, [tss(1000), tss(2000, "-")], upstream=20, downstream=10, mask=(18, 25))
+    assert [r.id for r in plain] == [r.id for r in masked]
+    for before, after in zip(plain, masked, strict=True):
+        assert after.seq == before.seq[:18] + "NNNNNNN" + before.seq[25:]
+
+
+def test_records_come_in_the_order_of_the_genome():
+    genome = Genome({"z": LETTERS[:3000], "a": LETTERS[3000:]})
+    records = promoter_dataset(
+        genome, [tss(1000), tss(500, "-", "z"), tss(300)], upstream=20, downstream=10, split="none"
+    )
+    places = [("za".index(r.annotations["chrom"]), r.annotations["start"]) for r in records]
+    assert places == sorted(places) and {r.annotations["split"] for r in records} == {"train"}
+
+
+def test_aliases_of_the_genome_hold_for_every_input():
+    genome = Genome({"20": LETTERS}, aliases={"chr20": "20"})
+    records = promoter_dataset(
+        genome,
+        [tss(1000, chrom="chr20"), tss(5000, chrom="chr20")],
+        upstream=20,
+        downstream=10,
+        negatives="gene-body",
+        genes=[Interval("chr20", 0, 6000, strand="-")],
+        exclude=[Interval("chr20", 0, 900)],
+        split=[Interval("chr20", 0, 3000, "train"), Interval("chr20", 3000, 6000, "test")],
+    )
+    assert {r.annotations["chrom"] for r in records} == {"20"}
+    assert Counter(r.annotations["split"] for r in records) == {"train": 2, "test": 2}
+    assert all(r.annotations["start"] >= 900 and r.annotations["strand"] == "-" for r in of(records, "background"))
+
+
+def test_a_data_set_goes_to_disk_and_back(tmp_path):
+    records = promoter_dataset(GENOME, [tss(1000), tss(5000, "-")], upstream=20, downstream=10)
+    back = read_dataset(write_dataset(records, tmp_path / "data.fa"))
+    assert [(r.id, r.seq, r.annotations) for r in back] == [(r.id, r.seq, r.annotations) for r in records]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"upstream": -1}, DatasetError, "at least 1 bp"),
+        ({"upstream": 0, "downstream": 0}, DatasetError, "at least 1 bp"),
+        ({"ratio": -1.0}, DatasetError, "can't be negative"),
+        ({"ratio": float("nan")}, DatasetError, "can't be negative"),
+        ({"padding": -5}, DatasetError, "can't be negative"),
+        ({"label": "x", "background": "x"}, DatasetError, "both are called 'x'"),
+        ({"mask": (10, 300)}, DatasetError, "not inside the window"),
+        ({"mask": (10, 10)}, DatasetError, "not inside the window"),
+        ({"negatives": "none"}, DatasetError, "'none' is not one of"),
+        ({"negatives": "gene-body"}, DatasetError, "need genes"),
+        ({"split": "homology"}, DatasetError, "'homology' is not one of"),
+        ({"split": [Interval("a", 0, 6000, "dev")]}, DatasetError, "'dev'"),
+        ({"ratio": 100000.0}, DatasetError, "found [0-9,]+ of 100,000 gc-matched negatives"),
+        ({"tss": [tss(100, chrom="chr1")]}, UnknownChromosomeError, "'chr1'"),
+        ({"tss": [tss(6000)]}, OutOfRangeError, "6000 bp"),
+        ({"tss": [tss(3)]}, DatasetError, "no positive is left of 1 starts"),
+    ],
+)
+def test_what_makes_no_data_set_is_refused(options, error, message):
+    arguments = {"tss": [tss(3000)], "split": "none"} | options
+    with pytest.raises(error, match=message):
+        promoter_dataset(GENOME, arguments.pop("tss"), **arguments)
+
+
+# The E. coli genome ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def genes(ecoli_record):
+    return read_genes(ecoli_record)
+
+
+def gene_starts(ecoli, genes, **options):
+    return promoter_dataset(
+        ecoli,
+        read_tss(genes),
+        upstream=100,
+        downstream=50,
+        negatives="gene-body",
+        genes=genes,
+        label="gene_start",
+        split="region",
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def heyer(ecoli, genes):
+    return gene_starts(ecoli, genes)
+
+
+def test_gene_starts_by_the_protocol_of_the_paper(heyer, genes):
+    counts = Counter((r.annotations["label"], r.annotations["split"]) for r in heyer)
+    assert counts["gene_start", "train"] + counts["gene_start", "valid"] + counts["gene_start", "test"] > 4300
+    for split, least in (("train", 3400), ("valid", 400), ("test", 400)):
+        assert counts["gene_start", split] == counts["background", split] > least
+    starts = {(g.chrom, g.first, g.strand) for g in genes}
+    for record in of(heyer, "gene_start"):
+        i = place(record)
+        assert (i.chrom, i.start + 100 if i.strand == "+" else i.end - 101, i.strand) in starts
+
+
+def test_gene_start_negatives_lie_inside_genes_on_their_strand(heyer, genes, needs_bedtools):
+    background = to_bedtool([place(r) for r in of(heyer, "background")])
+    assert len(background.intersect(to_bedtool(genes), u=True, f=1.0, s=True)) == len(background)
+    windows = [g.window(100, 50) for g in genes]
+    assert len(background.window(to_bedtool(windows), w=100)) == 0
+
+
+def test_start_codons_lie_at_index_100_and_give_the_label_away(heyer):
+    said = ["gene_start" if str(r.seq[100:103]) in START_CODONS else "background" for r in heyer]
+    accuracy = np.mean([a == b for a, b in zip(said, labels(heyer), strict=True)])
+    assert 0.95 < accuracy < 0.985
+
+
+def position_accuracy(records):
+    train, test = part(records, "train"), part(records, "test")
+    found = run_baselines(train, test)["position"].argmax(axis=1)
+    return np.mean(np.array(["background", "gene_start"])[found] == labels(test))
+
+
+def test_a_mask_over_the_start_takes_the_trap_away(ecoli, genes, heyer):
+    assert position_accuracy(heyer) > 0.94
+    assert position_accuracy(gene_starts(ecoli, genes, mask=(80, 120))) < 0.65
+
+
+def test_gc_matched_negatives_of_a_real_genome_match(ecoli, genes):
+    records = promoter_dataset(ecoli, read_tss(genes), upstream=100, downstream=50, split="region")
+
+    def histogram(label):
+        return Counter((r.seq.count("G") + r.seq.count("C")) * 50 // 150 for r in of(records, label))
+
+    assert histogram("promoter") == histogram("background")
