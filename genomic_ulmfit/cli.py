@@ -79,14 +79,20 @@ DataFile = Annotated[Path, typer.Argument(help="Labelled FASTA, CSV or TSV.", sh
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows a batch.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(gu.__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show tracebacks of errors.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(gu.__version__)
-        raise typer.Exit
+    pass
 
 
 @app.command()
@@ -283,7 +289,9 @@ def predict(
     classifier, records = _classifier(model), read_records(sequences)
     rows = gu.predict_proba(classifier, records, strands=strands, device=device, progress=True)  # type: ignore[arg-type]
     lines = ["\t".join(["id", *classifier.classes])]
-    lines += ["\t".join([record.id, *(f"{p:.6f}" for p in row)]) for record, row in zip(records, rows, strict=True)]
+    lines += [
+        "\t".join([str(record.id), *(f"{p:.6f}" for p in row)]) for record, row in zip(records, rows, strict=True)
+    ]
     _wrote(_write_text("\n".join(lines) + "\n", output), f"probabilities of {len(records)} records")
 
 
@@ -315,7 +323,7 @@ def scan(
             opened,
             step=step,
             regions=where,
-            strands=read.value,
+            strands=read.value,  # type: ignore[arg-type]
             target=target,
             device=device,
             progress=True,
@@ -428,13 +436,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--verbose" in arguments:
             raise
         return _fail(str(error) if isinstance(error, GenomicUlmfitError) or not error.strerror else _os_error(error))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        status = _INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have one
             raise
         return _fail(error.format_message())
+    if status == _INTERRUPTED:  # typer returns it too
+        print("interrupted", file=sys.stderr)
     return status if isinstance(status, int) else 0
 
 

@@ -51,7 +51,7 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
     opener = gzip.open if is_gzip(path) else open
     try:
         with opener(path, "rt", encoding="utf-8") as handle:
-            yield handle  # type: ignore[misc]
+            yield handle
     except UnicodeDecodeError as error:
         raise FileFormatError(path, "not a text file") from error
     except (EOFError, gzip.BadGzipFile) as error:

@@ -17,7 +17,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.datasets.records import place
+from genomic_ulmfit.datasets.records import letters, place
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import merge
 from genomic_ulmfit.genome.intervals import Interval
@@ -228,10 +228,10 @@ class _Replacements:
 
     def copies(self, record: SeqRecord) -> Iterator[NDArray[np.uint8]]:
         """Yield the perturbed sequences, each uint8 (n_bases,)."""
-        reference = _letters(record)
-        for offset, letters in zip(self.offsets, self.letters, strict=True):
+        reference = _bases(record)
+        for offset, bases in zip(self.offsets, self.letters, strict=True):
             copy = reference.copy()
-            copy[offset : offset + len(letters)] = letters
+            copy[offset : offset + len(bases)] = bases
             yield copy
 
     def per_base(self, drops: NDArray[np.floating], n_bases: int) -> NDArray[np.float32]:
@@ -249,7 +249,7 @@ def _replacements(
     record: SeqRecord, lengths: Sequence[int], motifs: Sequence[str], draws: int, seed: int
 ) -> dict[str, _Replacements]:
     """Plan all copies of a record; each differs from it."""
-    reference = _letters(record)
+    reference = _bases(record)
     rng = np.random.default_rng([seed, zlib.crc32(reference.tobytes())])  # the record's own
     plans = {str(n): _random_letters(reference, n, draws, rng) if n > 1 else _other_bases(reference) for n in lengths}
     plans |= {motif: np.frombuffer(motif.encode(), np.uint8)[None, None] for motif in motifs}
@@ -279,8 +279,8 @@ def _differing(reference: NDArray[np.uint8], letters: NDArray[np.uint8]) -> _Rep
     return _Replacements(offsets, np.broadcast_to(letters, (len(there), *letters.shape[1:]))[offsets, draw])
 
 
-def _letters(record: SeqRecord) -> NDArray[np.uint8]:
-    return np.frombuffer(bytes(record.seq).upper().replace(b"U", b"T"), dtype=np.uint8)
+def _bases(record: SeqRecord) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes(letters(record)).upper().replace(b"U", b"T"), dtype=np.uint8)
 
 
 def _check(records: list[SeqRecord], lengths: Sequence[int], motifs: list[str], draws: int) -> None:

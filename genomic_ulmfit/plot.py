@@ -1,4 +1,4 @@
-"""Results in, matplotlib figures out; nothing is computed here. Genome coordinates are shown 1-based, as in browsers."""
+"""Results in, matplotlib figures out; nothing is computed here. Coordinates are shown 1-based, as in browsers."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
+from genomic_ulmfit.datasets.records import letters
 from genomic_ulmfit.errors import SequenceTooShortError, SettingError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
@@ -89,7 +90,7 @@ def encode_records(vocab: KmerVocab, records: Iterable[SeqRecord], *, reverse_co
     """
     rows = []
     for record in records:
-        sequence = record.seq.reverse_complement() if reverse_complement else record.seq
+        sequence = letters(record).reverse_complement() if reverse_complement else letters(record)
         try:
             rows.append(vocab.encode(sequence))
         except SequenceTooShortError as error:

@@ -24,6 +24,7 @@ from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import forward, softmax
 from genomic_ulmfit.net.kmers import UNK, KmerVocab
 from genomic_ulmfit.progress import progress_bar
@@ -190,7 +191,7 @@ class _Bins:
     end: int
     step: int
 
-    def windows(self, window: _Window, vocab: KmerVocab, strand: str) -> tuple[NDArray, NDArray[np.bool_]]:
+    def windows(self, window: _Window, vocab: KmerVocab, strand: str) -> tuple[Ids, NDArray[np.bool_]]:
         """Return the k-mer ids (n_answered, n_kmers) of the bins' windows, and which bins (n_bins,) have one."""
         size = self.genome.chrom_sizes[self.chrom]
         starts = np.arange(self.start, self.end, self.step) + self.step // 2 - window.left(strand)

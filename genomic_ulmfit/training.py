@@ -1,8 +1,8 @@
 """Genomes and labelled records in, trained models with their cards out: the three stages of ULMFiT.
 
 `pretrain` learns the k-mers of unlabelled genomes, `finetune` goes on with the task's sequences, `train_classifier`
-turns the language model into a classifier. A model handed in goes home as it came; what comes out is a new one. The loops
-themselves are in `genomic_ulmfit.net.train`.
+turns the language model into a classifier. A model handed in goes home as it came; what comes out is a new one. The
+loops themselves are in `genomic_ulmfit.net.train`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
-from genomic_ulmfit.datasets.records import labels, part, require_labels
+from genomic_ulmfit.datasets.records import labels, letters, part, require_labels
 from genomic_ulmfit.errors import DatasetError, SettingError, UnknownChromosomeError
 from genomic_ulmfit.genome.algebra import complement
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
@@ -182,8 +182,8 @@ def finetune(
     records = list(records)
     learnt, checked = _training_parts(records)
     vocab = model.vocab
-    train = _stream(vocab, [r.seq for r in learnt], both_strands, batch_size, bptt, seed=seed)
-    valid = _stream(vocab, [r.seq for r in checked], False, batch_size, bptt) if checked else None
+    train = _stream(vocab, [letters(record) for record in learnt], both_strands, batch_size, bptt, seed=seed)
+    valid = _stream(vocab, [letters(record) for record in checked], False, batch_size, bptt) if checked else None
     tuned = _copy_language_model(model, _config(model.config, drop_mult))
     recipe = Recipe(lr=lr, discriminative=True, seed=seed, precision=precision, device=device, progress=progress)
     history = fit_language_model(tuned, train, valid, epochs=epochs, recipe=recipe)
@@ -279,14 +279,17 @@ def _listed(genomes: GenomeSource | Iterable[GenomeSource]) -> list[GenomeSource
     return [genomes] if isinstance(genomes, Genome | SeqRecord | str | Path) else list(genomes)
 
 
-def _config(config: AWDLSTMConfig | str, drop_mult: float | None, pool: str | None = None) -> AWDLSTMConfig:
+def _config(
+    config: AWDLSTMConfig | str, drop_mult: float | None, pool: Literal["last", "all"] | None = None
+) -> AWDLSTMConfig:
     """Return the named or given config, with other dropouts or another head where asked."""
     if isinstance(config, str):
         if config not in SIZES:
             raise SettingError(f"size is {config!r}, wanted one of {', '.join(SIZES)}")
         config = SIZES[config]
-    changes = {"drop_mult": drop_mult, "pool": pool}
-    return dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
+    if drop_mult is not None:
+        config = dataclasses.replace(config, drop_mult=drop_mult)
+    return config if pool is None else dataclasses.replace(config, pool=pool)
 
 
 def _seeded(seed: int, make: Any) -> Any:
@@ -370,7 +373,7 @@ def _labelled(
 def _window_and_anchor(records: list[SeqRecord]) -> tuple[int | None, int | None]:
     """Return the length that all records share and the anchor that all records share, or None."""
     lengths = {len(record) for record in records}
-    anchors = {record.annotations.get("anchor") for record in records}
+    anchors: set[Any] = {record.annotations.get("anchor") for record in records}
     window = lengths.pop() if len(lengths) == 1 else None
     return window, anchors.pop() if window is not None and len(anchors) == 1 else None
 

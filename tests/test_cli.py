@@ -102,7 +102,9 @@ def test_evaluate_writes_the_json_it_promises(built, capsys):
     status, out, _ = run(capsys, "evaluate", built / "clf.safetensors", built / "data.fa", "--json", built / "m.json")
     found = json.loads((built / "m.json").read_text())
     assert status == 0
-    assert {"n", "accuracy", "precision", "recall", "specificity", "mcc", "roc_auc", "pr_auc", "baselines"} <= set(found)
+    assert {"n", "accuracy", "precision", "recall", "specificity", "mcc", "roc_auc", "pr_auc", "baselines"} <= set(
+        found
+    )
     assert {"accuracy", "mcc", "roc_auc"} <= set(found["baselines"]["kmer"])
     assert "baseline kmer" in out
 
@@ -110,7 +112,8 @@ def test_evaluate_writes_the_json_it_promises(built, capsys):
 def test_predict_writes_a_row_a_record(built, capsys):
     status, _, _ = run(capsys, "predict", built / "clf.safetensors", built / "data.fa", "-o", built / "p.tsv")
     header, *rows = (built / "p.tsv").read_text().splitlines()
-    records = list(SeqIO.parse(built / "data.fa", "fasta"))
+    with open(built / "data.fa") as handle:
+        records = list(SeqIO.parse(handle, "fasta"))
     assert status == 0
     assert header == "id\tbackground\tpromoter"
     assert [row.split("\t")[0] for row in rows] == [record.id for record in records]

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from Bio.SeqRecord import SeqRecord
 
-from genomic_ulmfit.datasets.records import base_codes, labels, require_labels
+from genomic_ulmfit.datasets.records import labels, letters, require_labels
 from genomic_ulmfit.errors import DatasetError
+from genomic_ulmfit.letters import base_codes
 
 __all__ = ["BASELINES", "gc", "kmer", "position", "pwm", "run_baselines"]
 
@@ -141,13 +142,15 @@ _POSITIONAL = (pwm, position)
 
 
 def _gc_shares(records: Sequence[SeqRecord]) -> np.ndarray:
-    counts = np.stack([np.bincount(base_codes(record), minlength=5)[:4] for record in records])
+    counts = np.stack([np.bincount(base_codes(letters(record)), minlength=5)[:4] for record in records])
     return (counts[:, 1:3].sum(axis=1) / np.maximum(1, counts.sum(axis=1)))[:, None]  # (n_records, 1)
 
 
 def _kmer_shares(records: Sequence[SeqRecord]) -> np.ndarray:
     size = 4**_K
-    counts = np.stack([np.bincount(_words(base_codes(record), _K), minlength=size + 1)[:size] for record in records])
+    counts = np.stack(
+        [np.bincount(_words(base_codes(letters(record)), _K), minlength=size + 1)[:size] for record in records]
+    )
     return counts / np.maximum(1, counts.sum(axis=1, keepdims=True))  # (n_records, 256)
 
 
@@ -162,7 +165,7 @@ def _words(codes: np.ndarray, k: int) -> np.ndarray:
 
 
 def _codes(records: Sequence[SeqRecord]) -> np.ndarray:
-    return np.stack([base_codes(record) for record in records])  # (n_records, length)
+    return np.stack([base_codes(letters(record)) for record in records])  # (n_records, length)
 
 
 def _codons(records: Sequence[SeqRecord]) -> np.ndarray:

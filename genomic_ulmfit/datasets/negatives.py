@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from genomic_ulmfit.datasets.records import base_codes
 from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.genome.algebra import complement, pad, subtract, to_pyranges
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
+from genomic_ulmfit.letters import base_codes
 
 __all__ = ["STRATEGIES", "Ground", "draw_negatives", "gc_matched", "gene_body", "random"]
 

@@ -15,7 +15,7 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.datasets.negatives import draw_negatives
-from genomic_ulmfit.datasets.records import SPLITS, base_codes
+from genomic_ulmfit.datasets.records import SPLITS, letters
 from genomic_ulmfit.datasets.splits import assign, canonical_kmers, split_genome
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError
 from genomic_ulmfit.genome.algebra import pad
@@ -23,6 +23,7 @@ from genomic_ulmfit.genome.genes import guess_format
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tss import read_genes, read_tss
+from genomic_ulmfit.letters import base_codes
 
 __all__ = ["promoter_dataset"]
 
@@ -145,7 +146,7 @@ def _positives(genome: Genome, windows: Sequence[Interval], regions: Sequence[In
     parts = assign(distinct, regions)
     placed = [(window, part) for window, part in zip(distinct, parts, strict=True) if part is not None]
     records = [(genome.fetch(window), part) for window, part in placed]
-    known = [(record, part) for record, part in records if base_codes(record).max() < 4]
+    known = [(record, part) for record, part in records if base_codes(letters(record)).max() < 4]
     _log.info(
         "%d starts: %d windows reach past a chromosome's end, %d repeat another's place, %d straddle a border between "
         "parts, %d hold letters other than ACGT; %d positives are left",
@@ -201,7 +202,7 @@ class _Without:
 
 
 def _kmers(records: Iterable[SeqRecord]) -> np.ndarray:
-    return np.unique(canonical_kmers(records, _SHARED_K)[0])
+    return np.unique(canonical_kmers(map(letters, records), _SHARED_K)[0])
 
 
 def _others(shared: Mapping[str, np.ndarray], part: str) -> np.ndarray:
@@ -286,9 +287,9 @@ def _named_as(genome: Genome, intervals: Iterable[Interval]) -> list[Interval]:
 
 def _finished(record: SeqRecord, label: str, part: str, anchor: int, mask: tuple[int, int] | None) -> SeqRecord:
     record.annotations |= {"label": label, "split": part, "anchor": anchor}
-    letters = str(record.seq)
+    text = str(record.seq)
     if mask is not None:
-        record.seq = Seq(letters[: mask[0]] + "N" * (mask[1] - mask[0]) + letters[mask[1] :])
+        record.seq = Seq(text[: mask[0]] + "N" * (mask[1] - mask[0]) + text[mask[1] :])
     return record
 
 

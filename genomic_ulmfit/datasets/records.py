@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 from Bio import SeqIO
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
@@ -26,8 +25,8 @@ from genomic_ulmfit.genome.sources import check_letters
 
 __all__ = [
     "SPLITS",
-    "base_codes",
     "labels",
+    "letters",
     "part",
     "place",
     "read_dataset",
@@ -42,9 +41,6 @@ _KEYS = ("label", "split", "group", "anchor")
 _FIELD = re.compile(r'(?<!\S)(label|split|group|anchor)=("[^"]*"|\S*)(?!\S)')
 _PLACE = re.compile(r"(?:.*::)?(?P<chrom>.+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>[-+.])\)")
 _COLUMNS = {"sequence": "sequence", "seq": "sequence", "label": "label", "split": "split", "group": "group", "id": "id"}
-_CODES = np.full(256, 4, dtype=np.uint8)
-for _letters, _code in (("Aa", 0), ("Cc", 1), ("Gg", 2), ("TtUu", 3)):
-    _CODES[list(_letters.encode())] = _code
 
 
 def read_records(source: str | Path | Iterable[SeqRecord]) -> list[SeqRecord]:
@@ -203,21 +199,17 @@ def require_labels(records: Sequence[SeqRecord], at_least: int = 2) -> tuple[str
     return classes
 
 
-def base_codes(sequence: Any) -> np.ndarray:
-    """Return the bases of a SeqRecord, Seq or str as numbers, in either case.
+def letters(record: SeqRecord) -> Seq:
+    """Return the sequence of a record, refusing one that has none.
 
-    Returns
-    -------
-    uint8 array, shape (length,)
-        A 0, C 1, G 2, T and U 3, any other letter 4.
-
-    Examples
-    --------
-    >>> base_codes("ACGTun").tolist()
-    [0, 1, 2, 3, 3, 4]
+    Raises
+    ------
+    DatasetError
+        If the record has no sequence.
     """
-    text = str(getattr(sequence, "seq", sequence))
-    return _CODES[np.frombuffer(text.encode("latin-1", "replace"), dtype=np.uint8)]
+    if record.seq is None:
+        raise DatasetError(f"record {record.id!r} has no sequence")
+    return Seq(record.seq)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from Bio.Seq import Seq
 
-from genomic_ulmfit.datasets.records import SPLITS, base_codes
+from genomic_ulmfit.datasets.records import SPLITS
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.letters import base_codes
 
 __all__ = ["METHODS", "assign", "canonical_kmers", "split_genome"]
 
@@ -126,12 +128,12 @@ def assign(intervals: Iterable[Interval], regions: Iterable[Interval]) -> list[s
     return [part_of(interval) for interval in intervals]
 
 
-def canonical_kmers(sequences: Iterable[object], k: int = 25) -> tuple[np.ndarray, np.ndarray]:
+def canonical_kmers(sequences: Iterable[str | Seq], k: int = 25) -> tuple[np.ndarray, np.ndarray]:
     """Return the k-mers of sequences, each as the smaller of itself and its reverse complement.
 
     Parameters
     ----------
-    sequences : iterable of SeqRecord, Seq or str
+    sequences : iterable of str or Seq
         Of any lengths; k-mers with letters other than A, C, G and T are left out.
     k : int
         1 to 32.

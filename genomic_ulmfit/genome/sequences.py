@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from genomic_ulmfit.errors import OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.intervals import Interval, read_aliases
 from genomic_ulmfit.genome.sources import check_letters, open_source
@@ -15,10 +13,7 @@ from genomic_ulmfit.genome.sources import check_letters, open_source
 if TYPE_CHECKING:
     from Bio.SeqRecord import SeqRecord
 
-__all__ = ["Genome", "unknown_runs"]
-
-_IS_BASE = np.zeros(256, dtype=bool)
-_IS_BASE[list(b"ACGTacgt")] = True
+__all__ = ["Genome"]
 
 
 class Genome:
@@ -188,28 +183,3 @@ def _core(chrom: str) -> str:
     """Return what is left of a name without the prefixes and suffixes in which naming schemes differ."""
     core = chrom.lower().removeprefix("chr").split(".")[0]
     return "m" if core == "mt" else core
-
-
-def unknown_runs(sequence: str | bytes) -> np.ndarray:
-    """Find the runs of letters other than A, C, G and T, in either case.
-
-    Parameters
-    ----------
-    sequence : str or bytes
-        ASCII letters.
-
-    Returns
-    -------
-    int64 array, shape (n_runs, 2)
-        Start and end of each run in bp, 0-based half-open, in order.
-
-    Examples
-    --------
-    >>> unknown_runs("NNACGTacgtRYn").tolist()
-    [[0, 2], [10, 13]]
-    """
-    text = sequence.encode("ascii") if isinstance(sequence, str) else sequence
-    unknown = np.zeros(len(text) + 2, dtype=np.int8)
-    unknown[1:-1] = ~_IS_BASE[np.frombuffer(text, dtype=np.uint8)]
-    edges = np.diff(unknown)
-    return np.column_stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)]).astype(np.int64)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -135,27 +136,14 @@ class ClassifierOutput(NamedTuple):
     mask: Tensor
 
 
-class WeightDropLSTM(nn.LSTM):
-    """One LSTM layer whose hidden-to-hidden matrix is dropped out anew at each training call.
-
-    In evaluation it is an ordinary ``nn.LSTM``, and its parameters have an LSTM's ordinary names.
-    """
-
-    def __init__(self, n_in: int, n_out: int, weight_p: float) -> None:
-        super().__init__(n_in, n_out, batch_first=True)
-        self.weight_p = weight_p
-        self._dropping = False
-
-    def forward(self, x: Tensor, state: LayerState | None = None) -> Any:
-        """Run the layer over `x` (batch, time, n_in)."""
-        if not self.training or self.weight_p == 0 or self._dropping:
-            return super().forward(x, state)
-        dropped = F.dropout(self.weight_hh_l0, self.weight_p)
-        self._dropping = True  # the call below comes back here
-        try:
-            return torch.func.functional_call(self, {"weight_hh_l0": dropped}, (x, state))
-        finally:
-            self._dropping = False
+def weight_dropped(
+    layer: nn.Module, x: Tensor, state: LayerState | None, p: float, training: bool
+) -> tuple[Tensor, LayerState]:
+    """Run an LSTM layer, its hidden-to-hidden matrix dropped out anew with probability `p` in training."""
+    if not training or p == 0:
+        return layer(x, state)
+    dropped = F.dropout(layer.get_parameter("weight_hh_l0"), p)
+    return torch.func.functional_call(layer, {"weight_hh_l0": dropped}, (x, state))
 
 
 def _variational_dropout(x: Tensor, p: float, training: bool) -> Tensor:
@@ -166,16 +154,14 @@ def _variational_dropout(x: Tensor, p: float, training: bool) -> Tensor:
 
 
 class AWDLSTM(nn.Module):
-    """The encoder: embedding and a stack of weight-dropped LSTM layers."""
+    """The encoder: embedding and a stack of LSTM layers, ordinary ones outside training."""
 
     def __init__(self, n_ids: int, config: AWDLSTMConfig) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(n_ids, config.n_embedding)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-        weight_p = config.weight_p * config.drop_mult
-        pairs = zip(config.widths, config.widths[1:], strict=False)
-        self.layers = nn.ModuleList([WeightDropLSTM(n_in, n_out, weight_p) for n_in, n_out in pairs])
+        self.layers = nn.ModuleList([nn.LSTM(n_in, n_out, batch_first=True) for n_in, n_out in pairwise(config.widths)])
 
     def forward(self, ids: Tensor, state: Sequence[LayerState] | None = None) -> tuple[list[Tensor], list[LayerState]]:
         """Run the stack.
@@ -195,14 +181,14 @@ class AWDLSTM(nn.Module):
             Each layer's state after the last time step.
         """
         config = self.config
-        hidden_p = config.hidden_p * config.drop_mult
+        hidden_p, weight_p = config.hidden_p * config.drop_mult, config.weight_p * config.drop_mult
         x = _variational_dropout(self._embed(ids), hidden_p, self.training)
         raw: list[Tensor] = []
         after: list[LayerState] = []
         for i, layer in enumerate(self.layers):
             if i:
                 x = _variational_dropout(x, hidden_p, self.training)
-            x, layer_state = layer(x, None if state is None else state[i])
+            x, layer_state = weight_dropped(layer, x, None if state is None else state[i], weight_p, self.training)
             raw.append(x)
             after.append(layer_state)
         return raw, after
@@ -244,7 +230,7 @@ class LanguageModel(nn.Module):
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """Return the parameters from the first layer to the last, for discriminative rates and unfreezing."""
         layers = [list(layer.parameters()) for layer in self.encoder.layers]
-        return [*layers, [self.encoder.embedding.weight, self.bias]]
+        return [*layers, [*self.encoder.embedding.parameters(), self.bias]]
 
 
 class Classifier(nn.Module):

@@ -41,7 +41,7 @@ def evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 def forward(
     model: Classifier,
-    rows: Sequence[Ids],
+    rows: Sequence[Ids] | Ids,
     *,
     batch_size: int = 256,
     device: str | torch.device | None = None,
@@ -53,7 +53,7 @@ def forward(
     ----------
     model : Classifier
         Goes home as it came: device, mode, weights.
-    rows : sequence of unsigned integer array, each of shape (n_kmers,)
+    rows : sequence of unsigned integer array, each of shape (n_kmers,), or one array (n_rows, n_kmers)
         Ids of each record or window.
     batch_size : int
         Rows a batch.

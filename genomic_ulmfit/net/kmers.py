@@ -14,17 +14,13 @@ from Bio.Seq import Seq
 from numpy.typing import NDArray
 
 from genomic_ulmfit.errors import SequenceTooShortError, SettingError
+from genomic_ulmfit.letters import UNKNOWN, base_codes
 
 __all__ = ["PAD", "UNK", "KmerVocab"]
 
 PAD = 0
 UNK = 1
 _SPECIAL = 2
-_UNKNOWN_BASE = 4
-
-_CODES = np.full(256, _UNKNOWN_BASE, dtype=np.uint8)
-for _code, _letters in enumerate((b"Aa", b"Cc", b"Gg", b"TtUu")):
-    _CODES[list(_letters)] = _code
 
 
 @dataclass(frozen=True)
@@ -100,12 +96,10 @@ class KmerVocab:
         SequenceTooShortError
             If the sequence is shorter than k.
         """
-        text = sequence.encode("ascii", "replace") if isinstance(sequence, str) else bytes(sequence)
-        raw = np.frombuffer(text, dtype=np.uint8)
-        n = self.n_kmers(len(raw))
+        bases = base_codes(sequence)
+        n = self.n_kmers(len(bases))
         if n == 0:
-            raise SequenceTooShortError(len(raw), self.k)
-        bases = _CODES[raw]
+            raise SequenceTooShortError(len(bases), self.k)
         number = np.zeros(n, dtype=self.dtype)
         unknown = np.zeros(n, dtype=bool)
         reach = (n - 1) * self.stride + 1
@@ -113,7 +107,7 @@ class KmerVocab:
             column = bases[offset : offset + reach : self.stride]
             number *= number.dtype.type(4)
             number += column & 3
-            unknown |= column == _UNKNOWN_BASE
+            unknown |= column == UNKNOWN
         number += number.dtype.type(_SPECIAL)
         number[unknown] = UNK
         return number
@@ -145,8 +139,8 @@ class KmerVocab:
         digits = self._digits(ids)
         if len(digits) == 0:
             return ""
-        bases = np.full(self.span(len(digits) - 1)[1], _UNKNOWN_BASE, dtype=np.uint8)
-        known = digits[:, 0] != _UNKNOWN_BASE
+        bases = np.full(self.span(len(digits) - 1)[1], UNKNOWN, dtype=np.uint8)
+        known = digits[:, 0] != UNKNOWN
         starts = np.arange(len(digits)) * self.stride
         for offset in range(self.k):
             bases[starts[known] + offset] = digits[known, offset]
@@ -160,5 +154,5 @@ class KmerVocab:
         ids = ids[ids != PAD]
         powers = 4 ** np.arange(self.k - 1, -1, -1)
         digits = ((ids - _SPECIAL)[:, None] // powers % 4).astype(np.uint8)
-        digits[ids == UNK] = _UNKNOWN_BASE
+        digits[ids == UNK] = UNKNOWN
         return digits

@@ -105,10 +105,9 @@ def fit_language_model(
         If the loss is no longer a number.
     """
     with _learner(model, train, valid, recipe, _LanguageModelSteps) as (learner, steps):
+        rate = _rate(learner, recipe)
         with progress_bar("language model", epochs * len(train), unit="steps", show=recipe.progress) as bar:
-            steps.bar = bar
-            _one_cycle(learner, epochs, _rate(learner, recipe), recipe)
-        return _history(learner)
+            return _one_cycle(learner, steps, epochs, rate, recipe, bar)
 
 
 def fit_classifier(
@@ -150,11 +149,7 @@ def fit_classifier(
     ):
         for n_groups, epochs in stages:
             learner.freeze_to(-n_groups)
-            rate = _rate(learner, recipe)
-            steps.bar = bar
-            _one_cycle(learner, epochs, rate, recipe)
-            steps.bar = None
-            history += _history(learner)
+            history += _one_cycle(learner, steps, epochs, _rate(learner, recipe), recipe, bar)
     return history
 
 
@@ -213,7 +208,7 @@ def has_bf16_units(device: torch.device) -> bool:
     """Tell whether the processor multiplies bf16 matrices faster than float32 ones."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 can't tell
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch can't tell
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
@@ -285,24 +280,26 @@ def _suggested_rate(learner: Any) -> float:
     return float(learner.lr_find(show_plot=False).valley)
 
 
-def _one_cycle(learner: Any, epochs: int, rate: float | slice, recipe: Recipe) -> None:
+def _one_cycle(
+    learner: Any, steps: Any, epochs: int, rate: float | slice, recipe: Recipe, bar: Progress
+) -> list[dict[str, float]]:
+    """Train through one cycle of the rate, and return each epoch's losses."""
     import fastai.callback.schedule  # noqa: F401
 
+    steps.bar, steps.valid_losses = bar, []
     learner.fit_one_cycle(epochs, rate, moms=(0.9, 0.9, 0.9), wd=recipe.weight_decay)
-
-
-def _history(learner: Any) -> list[dict[str, float]]:
-    rows = []
-    for train_loss, valid_loss in learner.recorder.values:
-        row = {"train_loss": float(train_loss)}
-        if valid_loss is not None:
-            row["valid_loss"] = float(valid_loss)
-        rows.append(row)
+    steps.bar = None
+    rows = [{"train_loss": float(values[0])} for values in learner.recorder.values]
+    for row, valid_loss in zip(rows, steps.valid_losses, strict=False):  # none without a valid part
+        row["valid_loss"] = valid_loss
     return rows
 
 
 class _Steps:
-    """What both kinds of training do at each step: report, regularise, refuse a loss that is no number."""
+    """What both kinds of training do at each step: report, regularise, refuse a loss that is no number.
+
+    The validation loss is kept here and not by fastai's Recorder, which weights batches by their rows, padded or not.
+    """
 
     order = 60  # after fastai's Recorder, whose smoothed loss is shown
     learn: Any
@@ -311,9 +308,20 @@ class _Steps:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.bar: Progress | None = None
+        self.valid_losses: list[float] = []
+        self.valid_sum = np.zeros(2)  # of losses and of targets
+
+    def before_validate(self) -> None:
+        self.valid_sum[:] = 0
+
+    def after_validate(self) -> None:
+        if self.valid_sum[1]:
+            self.valid_losses.append(float(self.valid_sum[0] / self.valid_sum[1]))
 
     def after_batch(self) -> None:
         if not self.training:
+            n_targets = int((self.learn.yb[0] >= 0).sum())
+            self.valid_sum += (self.learn.loss.item() * n_targets, n_targets)
             return
         value = self.learn.loss.item()
         if not math.isfinite(value):
@@ -338,7 +346,9 @@ class _LanguageModelSteps(_Steps):
     def before_train(self) -> None:
         self.state = None
 
-    before_validate = before_train
+    def before_validate(self) -> None:
+        super().before_validate()
+        self.state = None
 
     def before_batch(self) -> None:
         ids, reset = self.learn.xb

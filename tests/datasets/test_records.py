@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import string
 
-import numpy as np
 import pytest
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomic_ulmfit.datasets.records import (
-    base_codes,
     labels,
     part,
     place,
@@ -234,8 +232,3 @@ def test_a_set_that_nothing_can_be_learnt_from_is_refused():
         require_labels([])
     with pytest.raises(DatasetError, match=r"record 2 \('r1'\) has no label"):
         require_labels([record(), record(label=None)])
-
-
-def test_codes_are_bytes():
-    codes = base_codes(record("ACGTUacgtunR-"))
-    assert codes.dtype == np.uint8 and codes.tolist() == [0, 1, 2, 3, 3, 0, 1, 2, 3, 3, 4, 4, 4]

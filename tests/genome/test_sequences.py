@@ -8,18 +8,15 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pysam
 import pytest
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
-from hypothesis import given
-from hypothesis import strategies as st
 
 from genomic_ulmfit.errors import FileFormatError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.algebra import to_bedtool
 from genomic_ulmfit.genome.intervals import Interval
-from genomic_ulmfit.genome.sequences import Genome, unknown_runs
+from genomic_ulmfit.genome.sequences import Genome
 
 TEXT = ">chr1 first\nACGTacgtNN\nRYACGTAAC\n>chr2\nTTTTG\n"
 GENBANK = """\
@@ -285,23 +282,3 @@ def test_genomes_work_in_other_processes_and_threads(fasta, fixtures_dir, tmp_pa
         assert list(processes.map(_fetch, work[:3])) == expected[:3]
     twobit = Genome(fixtures_dir / "twobit.littleendian.2bit")
     assert _all(pickle.loads(pickle.dumps(twobit))) == _all(twobit)
-
-
-# Gaps
-
-
-def test_unknown_runs_by_hand():
-    runs = unknown_runs("NNACGTacgtRYn")
-    assert runs.tolist() == [[0, 2], [10, 13]]
-    assert runs.dtype == np.int64
-    assert unknown_runs("ACGT").shape == unknown_runs(b"").shape == (0, 2)
-
-
-@given(st.text("ACGTacgtNnRU-", max_size=60))
-def test_unknown_runs_cover_the_unknown_letters_and_no_other(text):
-    covered = np.zeros(len(text), dtype=bool)
-    for start, end in unknown_runs(text):
-        assert start < end
-        assert not covered[max(start - 1, 0) : end].any()
-        covered[start:end] = True
-    assert covered.tolist() == [letter not in "ACGTacgt" for letter in text]

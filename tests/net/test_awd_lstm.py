@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from genomic_ulmfit.errors import UnknownClassError
-from genomic_ulmfit.net.awd_lstm import SIZES, AWDLSTMConfig, Classifier, LanguageModel, WeightDropLSTM, concat_pool
+from genomic_ulmfit.net.awd_lstm import SIZES, AWDLSTMConfig, Classifier, LanguageModel, concat_pool, weight_dropped
 from genomic_ulmfit.net.kmers import KmerVocab
 
 VOCAB = KmerVocab(k=2)
@@ -97,22 +97,22 @@ def test_evaluation_is_deterministic_and_training_is_not():
 
 def test_weight_drop_zeroes_the_stated_share_and_gradients_reach_the_rest():
     torch.manual_seed(0)
-    layer = WeightDropLSTM(10, 64, weight_p=0.5)
-    layer(torch.randn(4, 6, 10))[0].square().sum().backward()
+    layer = torch.nn.LSTM(10, 64, batch_first=True)
+    weight_dropped(layer, torch.randn(4, 6, 10), None, 0.5, True)[0].square().sum().backward()
     zero = (layer.weight_hh_l0.grad == 0).float().mean().item()
     assert abs(zero - 0.5) < 0.03  # of 16,384 entries: five standard deviations are 0.02
     assert layer.weight_ih_l0.grad.abs().min() > 0
 
 
-def test_weight_drop_scales_what_it_keeps():
-    layer = WeightDropLSTM(3, 5, weight_p=0.5)
+def test_weight_drop_scales_what_it_keeps_and_leaves_the_layer_as_it_was():
+    layer, plain = torch.nn.LSTM(3, 5, batch_first=True), torch.nn.LSTM(3, 5, batch_first=True)
+    plain.load_state_dict(layer.state_dict())
     x = torch.randn(2, 4, 3)
     torch.manual_seed(1)
-    dropped_output = layer(x)[0]
-    plain = WeightDropLSTM(3, 5, weight_p=0.0)
-    plain.load_state_dict(layer.state_dict())
+    dropped_output = weight_dropped(layer, x, None, 0.5, True)[0]
+    assert torch.equal(layer.weight_hh_l0, plain.weight_hh_l0)
     torch.manual_seed(1)
-    plain.weight_hh_l0.data = F.dropout(layer.weight_hh_l0.data, 0.5)
+    plain.weight_hh_l0.data = F.dropout(plain.weight_hh_l0.data, 0.5)
     torch.testing.assert_close(dropped_output, plain(x)[0])
 
 
