@@ -194,7 +194,8 @@ class _Without:
     def __init__(self, kmers: np.ndarray) -> None:
         self.kmers = kmers
 
-    def __call__(self, texts: Sequence[Any]) -> np.ndarray:
+    def __call__(self, texts: Iterable[str | Seq]) -> np.ndarray:
+        texts = list(texts)
         kmers, owners = canonical_kmers(texts, _SHARED_K)
         accepted = np.ones(len(texts), dtype=bool)
         accepted[owners[_is_among(kmers, self.kmers)]] = False
@@ -222,7 +223,7 @@ def _log_shared(positives: Mapping[str, list[SeqRecord]], shared: Mapping[str, n
         if not positives[part]:
             _log.warning("no positive lies in the %s part", part)
             continue
-        n = int((~train(positives[part])).sum())
+        n = int((~train(map(letters, positives[part]))).sum())
         _log.info("%s: %d of %d positives share a 25-mer with one of train", part, n, len(positives[part]))
 
 
