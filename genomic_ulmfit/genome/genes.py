@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
+from Bio.SeqRecord import SeqRecord
+
 from genomic_ulmfit.errors import FileFormatError
 from genomic_ulmfit.files import existing, open_text
 from genomic_ulmfit.genome.intervals import HEADER_NAMES, Interval, read_aliases, rename
 
 if TYPE_CHECKING:
     from Bio.SeqFeature import SeqFeature
-    from Bio.SeqRecord import SeqRecord
 
 __all__ = ["guess_format", "read_genes"]
 
@@ -218,8 +219,8 @@ def _genbank_records(path: Path) -> Iterator[SeqRecord]:
 
 
 def _from_records(source: Any) -> Iterator[list[_Part]]:
-    for record in [source] if hasattr(source, "features") else source:
-        if not hasattr(record, "features"):
+    for record in [source] if isinstance(source, SeqRecord) else source:
+        if not isinstance(record, SeqRecord):
             raise TypeError(f"wanted a SeqRecord, got {record!r}")
         for feature in record.features:
             if feature.location is not None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from Bio.SeqRecord import SeqRecord
+
 from genomic_ulmfit.errors import FileFormatError
 from genomic_ulmfit.files import existing, open_text
 from genomic_ulmfit.genome.genes import guess_format, read_genes
@@ -92,11 +94,11 @@ def read_tss(
 
 
 def _from_memory(source: Any, feature: str, aliases: Mapping[str, str] | str | Path | None) -> list[Interval]:
-    if hasattr(source, "features"):
+    if isinstance(source, SeqRecord):
         return _from_memory([source], feature, aliases)
     if not (hasattr(source, "columns") or hasattr(source, "df") or hasattr(source, "intervals")):
         source = list(source)
-        if source and hasattr(source[0], "features"):
+        if source and isinstance(source[0], SeqRecord):
             return [_first_base(gene) for gene in read_genes(source, feature=feature, aliases=aliases)]
     intervals = read_intervals(source, aliases=aliases)
     for row, interval in enumerate(intervals):
