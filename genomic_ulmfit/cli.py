@@ -136,7 +136,7 @@ def dataset(
         mask=None if mask is None else _positions(mask),
         seed=seed,
     )
-    held_out = [region for region in regions if region.name != "train"] if isinstance(regions, list) else []
+    held_out = [region for region in regions if region.name != "train"]
     _wrote(gu.write_dataset(records, output), f"{len(records)} labelled records")
     _wrote(output.with_suffix(".bed"), "the same records as intervals")
     if held_out:
@@ -489,9 +489,7 @@ def _regions(text: str, genomes: list[gu.Genome]) -> list[gu.Interval]:
     return [gu.Interval.from_region(text, sizes)]
 
 
-def _split(genome: gu.Genome, method: SplitMethod | None, test: str | None, seed: int) -> list[gu.Interval] | str:
-    if method is SplitMethod.none:
-        return "none"
+def _split(genome: gu.Genome, method: SplitMethod | None, test: str | None, seed: int) -> list[gu.Interval]:
     held_out = None if test is None else gu.Interval.from_region(test, genome.chrom_sizes)
     return gu.split_genome(genome.chrom_sizes, method and method.value, test=held_out, seed=seed)
 

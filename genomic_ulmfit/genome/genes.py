@@ -224,7 +224,7 @@ def _from_records(source: Any) -> Iterator[list[_Part]]:
             raise TypeError(f"wanted a SeqRecord, got {record!r}")
         for feature in record.features:
             if feature.location is not None:
-                yield _feature_parts(record.id, feature)
+                yield _feature_parts(str(record.id), feature)
 
 
 def _feature_parts(chrom: str, feature: SeqFeature) -> list[_Part]:
