@@ -141,7 +141,7 @@ class Ground:
         return (
             f"there are {c['places']:,} places clear of positives and excluded regions; of {c['looked']:,} looked at, "
             f"{c['unknown']:,} hold letters other than ACGT, {c['repeated']:,} repeat a sequence and "
-            f"{c['refused']:,} share a 25-mer with another part"
+            f"{c['refused']:,} were not accepted (25-mers of another part)"
         )
 
 

@@ -67,7 +67,7 @@ def promoter_dataset(
         The strategy, see `genomic_ulmfit.datasets.negatives`.
     ratio : float
         Negatives for each positive, in every part.
-    genes : iterable of Interval, BED, GFF3 or GenBank file, or SeqRecords, optional
+    genes : BED, GFF3 or GenBank file, SeqRecord, list of SeqRecord, or what `read_intervals` takes, optional
         For "gene-body". By default the annotation given as `tss`, where it is one.
     exclude : what `read_intervals` takes, optional
         Regions that no negative may touch. Positives are kept there.
@@ -112,8 +112,9 @@ def promoter_dataset(
     """
     _check_options(upstream, downstream, ratio, label, background, mask, padding)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
-    tss = tss if isinstance(tss, str | Path) or hasattr(tss, "features") or hasattr(tss, "df") else _reusable(tss)
-    genes = _genes(genome, genes, tss) if negatives == "gene-body" else []
+    if negatives == "gene-body" and genes is None:
+        genes = tss = _annotated(tss, genome.aliases)
+    genes = _genes(genome, genes) if negatives == "gene-body" else []
     starts = _named_as(genome, read_tss(tss, aliases=genome.aliases))
     regions = _regions(genome, split, seed)
     windows = _windows(genome, starts, upstream, downstream)
@@ -148,7 +149,7 @@ def _positives(genome: Genome, windows: Sequence[Interval], regions: Sequence[In
     known = [(record, part) for record, part in records if base_codes(record).max() < 4]
     _log.info(
         "%d starts: %d windows reach past a chromosome's end, %d repeat another's place, %d straddle a border between "
-        "parts, %d hold letters other than ACGT; %d positives are left",
+        "parts or lie outside them, %d hold letters other than ACGT; %d positives are left",
         len(windows), len(windows) - len(inside), len(inside) - len(distinct), len(distinct) - len(placed),
         len(records) - len(known), len(known),
     )  # fmt: skip
@@ -182,7 +183,7 @@ def _negatives(
             accept=_Without(_others(shared, part)), seed=[seed, number],
         )  # fmt: skip
         drawn[part] = list(genome.fetch_many(windows))
-        shared[part] = np.union1d(shared[part], _kmers(drawn[part]))
+        shared[part] = np.concatenate([shared[part], _kmers(drawn[part])])
         _log.info("%s: %d positives, %d negatives (%s)", part, len(positives[part]), n, strategy)
     return drawn
 
@@ -191,28 +192,23 @@ class _Without:
     """Accepts sequences that hold none of the k-mers."""
 
     def __init__(self, kmers: np.ndarray) -> None:
-        self.kmers = kmers
+        self.kmers = np.sort(kmers)  # np.unique hashes, which takes many times as long
 
     def __call__(self, texts: Sequence[Any]) -> np.ndarray:
         kmers, owners = canonical_kmers(texts, _SHARED_K)
         accepted = np.ones(len(texts), dtype=bool)
-        accepted[owners[_is_among(kmers, self.kmers)]] = False
+        if len(self.kmers):
+            at = np.searchsorted(self.kmers[:-1], kmers)  # one past the end finds the last
+            accepted[owners[self.kmers[at] == kmers]] = False
         return accepted
 
 
 def _kmers(records: Iterable[SeqRecord]) -> np.ndarray:
-    return np.unique(canonical_kmers(records, _SHARED_K)[0])
+    return canonical_kmers(records, _SHARED_K)[0]
 
 
 def _others(shared: Mapping[str, np.ndarray], part: str) -> np.ndarray:
-    return np.unique(np.concatenate([kmers for name, kmers in shared.items() if name != part]))
-
-
-def _is_among(kmers: np.ndarray, sorted_kmers: np.ndarray) -> np.ndarray:
-    if not len(sorted_kmers):
-        return np.zeros(len(kmers), dtype=bool)
-    at = np.minimum(np.searchsorted(sorted_kmers, kmers), len(sorted_kmers) - 1)
-    return sorted_kmers[at] == kmers
+    return np.concatenate([kmers for name, kmers in shared.items() if name != part])
 
 
 def _log_shared(positives: Mapping[str, list[SeqRecord]], shared: Mapping[str, np.ndarray]) -> None:
@@ -253,24 +249,24 @@ def _regions(genome: Genome, split: str | Iterable[Interval] | None, seed: int) 
     return _named_as(genome, list(split))
 
 
-def _genes(genome: Genome, genes: Any, tss: Any) -> list[Interval]:
-    source = tss if genes is None else genes
-    if _is_annotation(source):
-        return _named_as(genome, read_genes(source, aliases=genome.aliases))
-    if genes is None:
+def _annotated(tss: Any, aliases: Mapping[str, str]) -> list[Interval]:
+    """Return whole genes where starts are given as an annotation; it is read once, since GenBank files take seconds."""
+    if not _is_annotation(tss):
         raise DatasetError("gene-body negatives need genes: a GFF3 or GenBank file, or intervals, as `genes`")
-    return _named_as(genome, read_intervals(genes, aliases=genome.aliases))
+    return read_genes(tss, aliases=aliases)
+
+
+def _genes(genome: Genome, genes: Any) -> list[Interval]:
+    read = read_genes if _is_annotation(genes) else read_intervals
+    return _named_as(genome, read(genes, aliases=genome.aliases))
 
 
 def _is_annotation(source: Any) -> bool:
     if isinstance(source, str | Path):
         return guess_format(Path(source)) in ("gff3", "genbank")
-    return hasattr(source, "features") or (isinstance(source, list) and bool(source) and hasattr(source[0], "features"))
-
-
-def _reusable(source: Any) -> Any:
-    """Hold an iterator in a list, since starts and genes may both be read from it."""
-    return list(source) if isinstance(source, Iterable) and not hasattr(source, "columns") else source
+    return isinstance(source, SeqRecord) or (
+        isinstance(source, Sequence) and bool(source) and isinstance(source[0], SeqRecord)
+    )
 
 
 def _excluded(genome: Genome, exclude: Any) -> list[Interval]:

@@ -391,7 +391,7 @@ def _open_to_write(path: Path) -> Iterator[TextIO]:
         return
     with (
         open(path, "wb") as raw,
-        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as handle,
     ):
         yield handle

@@ -162,7 +162,7 @@ def test_a_refusal_says_what_became_of_the_places():
         draw_negatives(genome, [Interval("a", 0, 20)], 5, strategy="random", padding=0, accept=nothing)
     message = str(caught.value)
     assert "found 0 of 5" in message and "26 places" in message and "of 26 looked at" in message
-    assert "5 hold letters other than ACGT, 1 repeat a sequence and 20 share" in message
+    assert "5 hold letters other than ACGT, 1 repeat a sequence and 20 were not accepted" in message
     assert "\n" not in message
 
 

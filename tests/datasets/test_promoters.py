@@ -7,6 +7,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from Bio import SeqIO
+from Bio.Seq import Seq
+from Bio.SeqFeature import SeqFeature, SimpleLocation
+from Bio.SeqRecord import SeqRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +19,7 @@ from genomic_ulmfit.datasets.promoters import promoter_dataset
 from genomic_ulmfit.datasets.records import labels, part, place, read_dataset, write_dataset
 from genomic_ulmfit.datasets.splits import assign, canonical_kmers, split_genome
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
-from genomic_ulmfit.genome.algebra import to_bedtool
+from genomic_ulmfit.genome.algebra import to_bedtool, to_pyranges
 from genomic_ulmfit.genome.genes import read_genes
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
@@ -97,7 +101,7 @@ def test_dropped_windows_are_counted_in_the_log(caplog):
         records = promoter_dataset({"a": letters}, starts, upstream=20, downstream=10)
     expected = (
         "9 starts: 2 windows reach past a chromosome's end, 1 repeat another's place, "
-        "1 straddle a border between parts, 1 hold letters other than ACGT; 4 positives are left"
+        "1 straddle a border between parts or lie outside them, 1 hold letters other than ACGT; 4 positives are left"
     )
     assert expected in caplog.text
     assert Counter((r.annotations["label"], r.annotations["split"]) for r in records) == {
@@ -171,6 +175,31 @@ def test_aliases_of_the_genome_hold_for_every_input():
     assert {r.annotations["chrom"] for r in records} == {"20"}
     assert Counter(r.annotations["split"] for r in records) == {"train": 2, "test": 2}
     assert all(r.annotations["start"] >= 900 and r.annotations["strand"] == "-" for r in of(records, "background"))
+
+
+def annotated():
+    record = SeqRecord(Seq(LETTERS), id="a", annotations={"molecule_type": "DNA"})
+    for start, strand in ((500, 1), (3000, -1), (5000, 1)):
+        record.features.append(SeqFeature(SimpleLocation(start, start + 600, strand=strand), type="CDS"))
+    return record
+
+
+def test_starts_and_genes_are_taken_from_one_annotation(tmp_path):
+    record = annotated()
+    SeqIO.write(record, tmp_path / "a.gbk", "genbank")
+    options = {"upstream": 20, "downstream": 10, "negatives": "gene-body"}
+    expected = [r.id for r in promoter_dataset(GENOME, read_tss(record), genes=read_genes(record), **options)]
+    assert len(expected) == 6
+    for source in (record, [record], tmp_path / "a.gbk"):
+        assert [r.id for r in promoter_dataset(record, source, **options)] == expected
+        assert [r.id for r in promoter_dataset(GENOME, read_tss(record), genes=source, **options)] == expected
+
+
+def test_starts_come_in_as_table_or_iterator():
+    starts = [tss(1000), tss(5000, "-")]
+    expected = [r.id for r in promoter_dataset(GENOME, starts, upstream=20, downstream=10)]
+    for source in (to_pyranges(starts).df, iter(starts)):
+        assert [r.id for r in promoter_dataset(GENOME, source, upstream=20, downstream=10)] == expected
 
 
 def test_a_data_set_goes_to_disk_and_back(tmp_path):
