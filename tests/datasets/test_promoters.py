@@ -195,10 +195,10 @@ def test_starts_and_genes_are_taken_from_one_annotation(tmp_path):
         assert [r.id for r in promoter_dataset(GENOME, read_tss(record), genes=source, **options)] == expected
 
 
-def test_starts_come_in_as_pyranges_table_or_iterator():
+def test_starts_come_in_as_pyranges_bedtool_table_or_iterator():
     starts = [tss(1000), tss(5000, "-")]
     expected = [r.id for r in promoter_dataset(GENOME, starts, upstream=20, downstream=10)]
-    for source in (to_pyranges(starts), to_pyranges(starts).df, iter(starts)):
+    for source in (to_pyranges(starts), to_bedtool(starts), to_pyranges(starts).df, iter(starts)):
         assert [r.id for r in promoter_dataset(GENOME, source, upstream=20, downstream=10)] == expected
 
 
