@@ -179,6 +179,7 @@ def pretrain(
         precision=precision.value,
         device=device,
         seed=seed,
+        checkpoint=output.with_suffix(".interrupted.safetensors"),
         **_given(lr=_rate(lr)),
     )
     _wrote(gu.save(model, output), f"language model, {_last_bits(model)}")
@@ -211,6 +212,7 @@ def finetune(
         precision=precision.value,
         device=device,
         seed=seed,
+        checkpoint=output.with_suffix(".interrupted.safetensors"),
         **_given(lr=_rate(lr)),
     )
     _wrote(gu.save(tuned, output), f"language model, {_last_bits(tuned)}")
@@ -247,6 +249,7 @@ def train(
         precision=precision.value,
         device=device,
         seed=seed,
+        checkpoint=output.with_suffix(".interrupted.safetensors"),
         **_given(lr=_rate(lr)),
     )
     _wrote(gu.save(classifier, output), f"classifier of {', '.join(classifier.classes)}")

@@ -155,9 +155,7 @@ class _Run:
         self.said("lm.safetensors", "language model of the genome without its validation and test regions")
         return self.kept(
             "lm",
-            lambda: pretrain(
-                self.genome, exclude=held_out, max_steps=self.budget.pretrain_steps, drop_mult=0.1, seed=self.seed
-            ),
+            lambda: pretrain(self.genome, exclude=held_out, max_steps=self.budget.pretrain_steps, seed=self.seed),
         )
 
     def classifier(self, variant: str, language_model: LanguageModel, records: list[SeqRecord]) -> Classifier:
@@ -170,9 +168,7 @@ class _Run:
         )
         return self.kept(
             variant,
-            lambda: train_classifier(
-                tuned, records, epochs=self.budget.classifier_epochs, drop_mult=0.5, seed=self.seed
-            ),
+            lambda: train_classifier(tuned, records, epochs=self.budget.classifier_epochs, seed=self.seed),
         )
 
     def from_scratch(self, variant: str, records: list[SeqRecord]) -> Classifier:
@@ -184,7 +180,6 @@ class _Run:
                 (KmerVocab(), SIZES["small"]),
                 records,
                 epochs=self.budget.classifier_epochs,
-                drop_mult=0.5,
                 seed=self.seed,
             ),
         )

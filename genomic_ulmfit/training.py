@@ -12,6 +12,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.awd_lstm import BACKGROUND, SIZES, AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.batches import Ids, LMStream, known_segments
+from genomic_ulmfit.net.checkpoint import save
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.train import (
     ClassifierBatches,
@@ -62,6 +64,7 @@ def pretrain(
     seed: int = 0,
     precision: Precision = "auto",
     device: str | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> LanguageModel:
     """Train a language model on unlabelled genomes.
@@ -98,6 +101,8 @@ def pretrain(
         "auto" takes bf16 autocast where the processor has units for it.
     device : str, optional
         A GPU where there is one if not given.
+    checkpoint : str or Path, optional
+        Where to save what was learnt so far if the training is interrupted (Ctrl-C).
     progress : bool
         Show progress.
 
@@ -127,7 +132,8 @@ def pretrain(
     model = _seeded(seed, lambda: LanguageModel(vocab, settings))
     recipe = Recipe(lr=lr, seed=seed, precision=precision, device=device, progress=progress)
     passes = 1 if max_steps is not None else epochs
-    history = fit_language_model(model, train, valid, epochs=passes, recipe=recipe)
+    with _rescued(model, checkpoint):
+        history = fit_language_model(model, train, valid, epochs=passes, recipe=recipe)
     stage = {
         "stage": "pretrain",
         "sequences": [row for genome in opened for row in _provenance(genome)],
@@ -155,6 +161,7 @@ def finetune(
     seed: int = 0,
     precision: Precision = "auto",
     device: str | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> LanguageModel:
     """Go on training a language model on the task's sequences, the lower layers at lower rates.
@@ -166,7 +173,7 @@ def finetune(
     records : iterable of SeqRecord
         Labels aren't used. Where records say ``split=``, only those of ``train`` are learnt, and the loss is
         reported on ``valid``; ``test`` is never touched.
-    epochs, both_strands, lr, batch_size, bptt, drop_mult, seed, precision, device, progress
+    epochs, both_strands, lr, batch_size, bptt, drop_mult, seed, precision, device, checkpoint, progress
         As in `pretrain`.
 
     Returns
@@ -186,7 +193,8 @@ def finetune(
     valid = _stream(vocab, [letters(record) for record in checked], False, batch_size, bptt) if checked else None
     tuned = _copy_language_model(model, _config(model.config, drop_mult))
     recipe = Recipe(lr=lr, discriminative=True, seed=seed, precision=precision, device=device, progress=progress)
-    history = fit_language_model(tuned, train, valid, epochs=epochs, recipe=recipe)
+    with _rescued(tuned, checkpoint):
+        history = fit_language_model(tuned, train, valid, epochs=epochs, recipe=recipe)
     stage = {"stage": "finetune", "records": len(learnt), "both_strands": both_strands, "epochs": epochs}
     stage |= {"batch_size": batch_size, "bptt": bptt, "data_sha256": _digest(learnt)}
     tuned.card = _card(model.card, stage, recipe, _bits(history, vocab))
@@ -205,6 +213,7 @@ def train_classifier(
     seed: int = 0,
     precision: Precision = "auto",
     device: str | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> Classifier:
     """Train a classifier on labelled records.
@@ -225,7 +234,7 @@ def train_classifier(
         Peak rate of the head's one-cycle schedule in each stage.
     pool : {"last", "all"}, optional
         Which LSTM layers the head pools, in place of the config's.
-    batch_size, drop_mult, seed, precision, device, progress
+    batch_size, drop_mult, seed, precision, device, checkpoint, progress
         As in `pretrain`.
 
     Returns
@@ -257,7 +266,8 @@ def train_classifier(
     n_groups = len(classifier.layer_groups())
     stages = gradual_stages(n_groups, epochs) if pretrained else [(n_groups, epochs)]
     recipe = Recipe(lr=lr, discriminative=pretrained, seed=seed, precision=precision, device=device, progress=progress)
-    history = fit_classifier(classifier, train, valid, stages=stages, recipe=recipe)
+    with _rescued(classifier, checkpoint):
+        history = fit_classifier(classifier, train, valid, stages=stages, recipe=recipe)
     stage = {"stage": "train", "from_scratch": not pretrained, "records": len(learnt), "epochs": epochs}
     stage |= {"batch_size": batch_size, "data_sha256": _digest(learnt)}
     classifier.card = _card(model.card if isinstance(model, LanguageModel) else {}, stage, recipe, history[-1])
@@ -273,6 +283,18 @@ def bits_per_base(nats_per_kmer: float, stride: int) -> float:
     2.0
     """
     return nats_per_kmer / math.log(2) / stride
+
+
+@contextmanager
+def _rescued(model: LanguageModel | Classifier, checkpoint: str | Path | None) -> Iterator[None]:
+    """Save what was learnt so far if the training is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            model.card["interrupted"] = True
+            _log.warning("%s: what was learnt before the interruption", save(model, checkpoint))
+        raise
 
 
 def _listed(genomes: GenomeSource | Iterable[GenomeSource]) -> list[GenomeSource]:

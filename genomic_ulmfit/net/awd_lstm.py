@@ -93,7 +93,7 @@ class AWDLSTMConfig:
 
 
 SIZES: dict[str, AWDLSTMConfig] = {
-    "small": AWDLSTMConfig(n_embedding=128, n_hidden=384, n_layers=2, drop_mult=0.2),
+    "small": AWDLSTMConfig(n_embedding=128, n_hidden=384, n_layers=2, pool="all", drop_mult=0.1),
     "base": AWDLSTMConfig(),
 }
 """Named configs: ``base`` is the paper's, ``small`` is for two cores."""
@@ -302,9 +302,13 @@ class Classifier(nn.Module):
         return ClassifierOutput(self.head(torch.cat(pooled, dim=1)), raw[-1], mask)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """Return the parameters from the first layer to the head, for discriminative rates and unfreezing."""
-        layers = [list(layer.parameters()) for layer in self.encoder.layers]
-        return [list(self.encoder.embedding.parameters()), *layers, list(self.head.parameters())]
+        """Return the parameters from the first layer to the head, for discriminative rates and unfreezing.
+
+        The embedding goes with the first LSTM layer: alone it is a handful of weights, and an epoch spent on thawing it
+        teaches little.
+        """
+        first, *others = [list(layer.parameters()) for layer in self.encoder.layers]
+        return [[*self.encoder.embedding.parameters(), *first], *others, list(self.head.parameters())]
 
     def target_index(self, target: str | None = None) -> int:
         """Return the index of the class that tracks and saliency speak of.

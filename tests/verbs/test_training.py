@@ -248,6 +248,19 @@ def test_a_loss_that_is_no_number_stops_the_training(periodic):
         gu.pretrain(periodic, vocab=gu.KmerVocab(2), config=TINY, max_steps=50, batch_size=4, lr=1e38, **QUIET)
 
 
+def test_an_interruption_keeps_what_was_learnt(periodic, tmp_path, monkeypatch):
+    def interrupted(model: gu.LanguageModel, *_: object, **__: object) -> None:
+        model.bias.data.fill_(7)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genomic_ulmfit.training.fit_language_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gu.pretrain(periodic, config=TINY, checkpoint=tmp_path / "so-far", **QUIET)
+    rescued = gu.load(tmp_path / "so-far")
+    assert (rescued.bias == 7).all()
+    assert rescued.card["interrupted"]
+
+
 def test_gradual_stages_end_with_all_groups():
     for n_groups in (3, 4, 5):
         for epochs in (1, 2, 5, 9):
