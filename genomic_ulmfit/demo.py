@@ -60,9 +60,9 @@ class Budget:
         Passes over the training records.
     """
 
-    pretrain_steps: int = 1500
+    pretrain_steps: int = 2200
     finetune_epochs: int = 1
-    classifier_epochs: int = 5
+    classifier_epochs: int = 4
 
 
 def run_demo(folder: str | Path, *, seed: int = 0, budget: Budget | None = None, genome: Path | None = None) -> str:

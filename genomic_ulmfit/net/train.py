@@ -331,10 +331,16 @@ class _Steps:
 
     def regularise(self, raw: Tensor, dropped: Tensor, mask: Tensor) -> None:
         """Add activation and temporal activation regularisation over real k-mers to the loss."""
-        weight = mask[..., None].float() / (mask.sum() * raw.shape[2])
-        change = (raw[:, 1:].float() - raw[:, :-1].float()).square() * weight[:, 1:]
-        size = dropped.float().square() * weight
-        self.learn.loss_grad = self.learn.loss_grad + self.recipe.alpha * size.sum() + self.recipe.beta * change.sum()
+        size, change = _mean_square(dropped, mask), _mean_square(raw[:, 1:] - raw[:, :-1], mask[:, 1:])
+        self.learn.loss_grad = self.learn.loss_grad + self.recipe.alpha * size + self.recipe.beta * change
+
+
+def _mean_square(x: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean square of `x` (batch, time, width) where `mask` (batch, time) is True."""
+    if not mask.all():
+        x = x * mask[..., None]
+    values = x.float().flatten()
+    return torch.dot(values, values) / (mask.sum() * x.shape[2]).clamp(min=1)
 
 
 class _LanguageModelSteps(_Steps):

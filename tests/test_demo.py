@@ -1,0 +1,82 @@
+"""The demo's whole road on a small piece of the genome and a budget of a few steps."""
+
+import json
+
+import pytest
+from Bio import SeqIO
+
+import genomic_ulmfit as gu
+from genomic_ulmfit.demo import Budget, run_demo
+
+
+@pytest.fixture(scope="module")
+def piece(ecoli_record, tmp_path_factory):
+    """The first 120 kb of the record, with its features."""
+    path = tmp_path_factory.mktemp("piece") / "piece.gbk"
+    part = ecoli_record[:120_000]
+    part.annotations["molecule_type"] = "DNA"
+    SeqIO.write(part, path, "genbank")
+    return path
+
+
+@pytest.fixture(scope="module")
+def demo(piece, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    text = run_demo(folder, genome=piece, budget=Budget(pretrain_steps=3, finetune_epochs=1, classifier_epochs=1))
+    return folder, text
+
+
+def test_it_lists_each_file_it_made(demo):
+    folder, text = demo
+    listed = {line.split()[0] for line in text.split("Files in")[1].splitlines()[1:]}
+    made = {path.name for path in folder.iterdir()}
+    assert listed <= made
+    assert made - listed <= {"plain.bed", "masked.bed"}
+    assert {"scores.bedgraph", "calls.bed", "scan.png", "metrics.json", "summary.txt", "lm.safetensors"} <= listed
+
+
+def test_the_table_has_every_model_and_baseline_twice(demo):
+    _, text = demo
+    for variant in ("plain", "masked"):
+        for model in ("pretrained", "from scratch"):
+            assert f"{variant}: {model}" in text
+    for baseline in ("gc", "kmer", "pwm", "position"):
+        assert text.count(f"baseline {baseline} ") == 2
+
+
+def test_nothing_held_out_was_pretrained_on(demo):
+    folder, _ = demo
+    (stage,) = gu.load(folder / "lm.safetensors").card["stages"]
+    excluded = [gu.Interval.from_region(region) for region in stage["excluded"]]
+    records = gu.read_dataset(folder / "plain.fa")
+    held_out = [record for record in records if record.annotations["split"] != "train"]
+    assert held_out
+    for record in held_out:
+        start, end = record.annotations["start"], record.annotations["end"]
+        assert any(region.start <= start and end <= region.end for region in excluded)
+
+
+def test_the_trap_is_shown(demo):
+    folder, _ = demo
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rules = [metrics[f"{variant}: pretrained"]["baselines"]["position"]["accuracy"] for variant in ("plain", "masked")]
+    assert rules[0] > 0.85 > rules[1]
+
+
+def test_masked_records_hide_the_start_codon(demo):
+    folder, _ = demo
+    plain, masked = gu.read_dataset(folder / "plain.fa"), gu.read_dataset(folder / "masked.fa")
+    assert [record.id for record in plain] == [record.id for record in masked]
+    assert all(str(record.seq)[80:120] == "N" * 40 for record in masked)
+    assert all("N" not in record.seq for record in plain)
+
+
+def test_a_second_run_keeps_the_models_and_gives_the_same_tracks(demo, piece, caplog):
+    folder, _ = demo
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    with caplog.at_level("INFO", logger="genomic_ulmfit"):
+        run_demo(folder, genome=piece, budget=Budget(pretrain_steps=3, finetune_epochs=1, classifier_epochs=1))
+    assert caplog.text.count("kept") == len(times) == 7
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")} == times
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
+
+import genomic_ulmfit as gu
+from genomic_ulmfit.plot import plot_saliency, plot_scan, save_figure
+from tests.toy_models import CountGC
+
+
+@pytest.fixture
+def blocks():
+    scores = np.array([0.1, 0.9, np.nan, 0.4], dtype=np.float32)
+    return [gu.ScoreBlock("chr1", 100, 10, scores, 140, strand) for strand in "+-"]
+
+
+def test_a_scan_marks_every_site_and_call(blocks):
+    sites = [gu.Interval("chr1", at, at + 1, strand=strand) for at, strand in ((105, "+"), (125, "-"), (131, "-"))]
+    figure = plot_scan(blocks, sites=sites, calls=[gu.Interval("chr1", 110, 120, strand="+")], title="t")
+    (axes,) = figure.axes
+    vertical = [line for line in axes.lines if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2]
+    assert sorted(line.get_xdata()[0] for line in vertical) == [106, 126, 132]  # 1-based
+    assert axes.get_xlim() == (101, 140)
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"annotated start", "call"}
+
+
+def test_saliency_is_drawn_round_the_anchor():
+    (result,) = gu.saliency(CountGC(), [SeqRecord(Seq("GATTACAGATTACA"), id="r")], lengths=(1, 3), inserts=["GG"])
+    figure = plot_saliency(result, anchor=4)
+    top, bottom, _ = figure.axes
+    assert len(top.patches) == 14
+    assert [label.get_text() for label in bottom.get_yticklabels()] == ["1 bp", "3 bp", "GG"]
+    assert bottom.images[0].get_extent()[:2] == [-4.5, 9.5]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_same_figure_gives_the_same_bytes(blocks, tmp_path, suffix):
+    first, second = (save_figure(plot_scan(blocks), tmp_path / f"{name}{suffix}") for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_an_unknown_suffix_leaves_nothing(blocks, tmp_path):
+    with pytest.raises(ValueError, match="xyz"):
+        save_figure(plot_scan(blocks), tmp_path / "a.xyz")
+    assert list(tmp_path.iterdir()) == []
