@@ -165,7 +165,7 @@ def pretrain(
 
     Example: genomic-ulmfit pretrain genome.fa.gz --exclude data.held-out.bed -o lm.safetensors
     """
-    _check_folder(output)
+    _check_outputs(output)
     opened = [gu.Genome(path) for path in genomes]
     model = gu.pretrain(
         opened,
@@ -202,7 +202,7 @@ def finetune(
 
     Example: genomic-ulmfit finetune lm.safetensors data.fa -o lm2.safetensors
     """
-    _check_folder(output)
+    _check_outputs(output)
     tuned = gu.finetune(
         _language_model(model),
         gu.read_dataset(data),
@@ -238,7 +238,7 @@ def train(
 
     Example: genomic-ulmfit train lm2.safetensors data.fa -o clf.safetensors
     """
-    _check_folder(output)
+    _check_outputs(output)
     start = _language_model(model)
     classifier = gu.train_classifier(
         (start.vocab, start.config) if from_scratch else start,
@@ -316,7 +316,7 @@ def scan(
 
     Example: genomic-ulmfit scan clf.safetensors genome.fa -o scores.bedgraph --regions chr1:1-40000 --peaks calls.bed
     """
-    _check_folder(output, peaks)
+    _check_outputs(peaks, track=output)
     opened, classifier = gu.Genome(genome, aliases=aliases), _classifier(model)
     where = None if regions is None else _regions(regions, [opened])
     read = Strands.both if strands is Strands.max else strands
@@ -367,7 +367,7 @@ def saliency(
     from genomic_ulmfit.perturbation import records_at
     from genomic_ulmfit.plot import plot_saliency, save_figure
 
-    _check_folder(output, plot)
+    _check_outputs(plot, track=output)
     opened, classifier = gu.Genome(genome, aliases=aliases), _classifier(model)
     records = records_at(classifier, opened, _regions(regions, [opened]), target=target)
     widths = [_whole_number(text, "--lengths") for text in lengths.split(",") if text]
@@ -471,11 +471,15 @@ def _write_text(text: str, path: Path) -> Path:
     return path
 
 
-def _check_folder(*outputs: Path | None) -> None:
-    """Refuse an output in a folder that isn't there, before hours are spent."""
-    for output in outputs:
+def _check_outputs(*outputs: Path | None, track: Path | None = None) -> None:
+    """Refuse an output in a folder that isn't there, or a track of no known format, before hours are spent."""
+    for output in (*outputs, track):
         if output is not None and not output.parent.is_dir():
             raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist")
+    if track is not None:
+        from genomic_ulmfit.genome.tracks import track_format
+
+        track_format(track)
 
 
 def _insert(name: str, word: str) -> str:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from Bio import SeqIO
 from Bio.SeqRecord import SeqRecord
 
@@ -29,7 +30,7 @@ from genomic_ulmfit.genome.genes import read_genes
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.peaks import call_peaks
 from genomic_ulmfit.genome.sequences import Genome
-from genomic_ulmfit.genome.tracks import write_track
+from genomic_ulmfit.genome.tracks import ScoreBlock, write_track
 from genomic_ulmfit.genome.tss import read_tss
 from genomic_ulmfit.net.awd_lstm import SIZES, Classifier, LanguageModel
 from genomic_ulmfit.net.checkpoint import load, save
@@ -198,9 +199,10 @@ class _Run:
         if not calls:
             _log.warning("nothing was called, so there is no saliency to show")
             return
-        best = max(calls, key=lambda call: call.score)
-        (result,) = saliency(classifier, records_at(classifier, self.genome, [best]), seed=self.seed)
-        self.made("saliency.bedgraph", f"saliency of the best call, {best.id}", write_track, saliency_track([result]))
+        summit = _summit(blocks)
+        (result,) = saliency(classifier, records_at(classifier, self.genome, [summit]), seed=self.seed)
+        what = f"saliency of the best call, at {summit.region} on {summit.strand}"
+        self.made("saliency.bedgraph", what, write_track, saliency_track([result]))
         figure = plot_saliency(result, anchor=classifier.anchor, title="Which bases support the best call")
         self.made("saliency.png", "the same, by replacement length", save_figure, figure)
 
@@ -234,6 +236,13 @@ class _Run:
         """Return a line for each file."""
         width = max(map(len, self.files))
         return "\n".join([f"Files in {self.folder}:", *(f"  {n:<{width}}  {what}" for n, what in self.files.items())])
+
+
+def _summit(blocks: Iterable[ScoreBlock]) -> Interval:
+    """Return the bin with the highest score."""
+    best = max(blocks, key=lambda block: np.nanmax(block.scores, initial=-1))
+    i = int(np.nanargmax(best.scores))
+    return Interval(best.chrom, int(best.starts[i]), int(best.ends[i]), strand=best.strand)
 
 
 def _summary(rows: dict[str, Evaluation]) -> str:

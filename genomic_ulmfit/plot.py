@@ -56,13 +56,14 @@ def plot_scan(
     _marks(axes, sites, height=1.12, color="black", label="annotated start")
     _bars(axes, calls, height=1.03)
     axes.axhline(0, color="black", linewidth=0.5)
-    axes.set(ylim=(-1.3, 1.3), yticks=[-1, -0.5, 0, 0.5, 1], yticklabels=["1", "0.5", "0", "0.5", "1"], title=title)
+    axes.set(ylim=(-1.3, 1.3), yticks=[-1, -0.5, 0, 0.5, 1], yticklabels=["1", "0.5", "0", "0.5", "1"])
+    axes.set_title(title, loc="left")
     axes.set_xlim(min(b.start for b in blocks) + 1, max(b.end for b in blocks))
     axes.set_xlabel(f"{blocks[0].chrom} (bp)")
     axes.set_ylabel("probability\n\u2212 strand      + strand")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if sites or calls:
-        axes.legend(loc="upper right", bbox_to_anchor=(1, 1.18), ncols=2, frameon=False, fontsize=8)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

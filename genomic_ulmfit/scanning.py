@@ -20,6 +20,7 @@ from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
 from genomic_ulmfit.errors import DatasetError, SettingError
+from genomic_ulmfit.genome.algebra import merge
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
@@ -59,7 +60,8 @@ def scan(
     step : int
         Width of a bin in bp.
     regions : iterable of Interval, optional
-        Parts to scan, widened to whole bins; everything if not given. Strands are ignored.
+        Parts to scan, widened to whole bins and joined where they then meet; everything if not given. Strands are
+        ignored.
     strands : {"max", "+", "-", "both"}
         The better strand, one strand, or both: then each stretch gives a block for "+" and one for "-".
     target : str, optional
@@ -74,7 +76,7 @@ def scan(
     Yields
     ------
     ScoreBlock
-        Probabilities of the target class, in the order of the regions, or of the chromosomes in the genome.
+        Probabilities of the target class, in the order of the genome.
 
     Raises
     ------
@@ -212,13 +214,15 @@ class _Bins:
 
 
 def _stretches(genome: Genome, regions: Iterable[Interval] | None, step: int) -> Iterator[tuple[str, int, int]]:
-    """Cut what is to be scanned into stretches of whole bins, clipped at the chromosome's end."""
-    if regions is None:
-        regions = [Interval(chrom, 0, size) for chrom, size in genome.chrom_sizes.items()]
-    for region in regions:
-        region = genome.locate(region)
-        size = genome.chrom_sizes[region.chrom]
-        end = min(math.ceil(region.end / step) * step, size)
-        width = _BINS_A_BLOCK * step
-        for start in range(region.start // step * step, end, width):
-            yield region.chrom, start, min(start + width, end)
+    """Cut what is to be scanned into stretches of whole bins, clipped at the chromosome's end, in genome order."""
+    sizes = genome.chrom_sizes
+    whole = [Interval(chrom, 0, size) for chrom, size in sizes.items()]
+    located = [genome.locate(region) for region in (whole if regions is None else regions)]
+    widened = [
+        Interval(r.chrom, r.start // step * step, min(math.ceil(r.end / step) * step, sizes[r.chrom])) for r in located
+    ]
+    rank = {chrom: number for number, chrom in enumerate(sizes)}
+    width = _BINS_A_BLOCK * step
+    for region in sorted(merge(widened), key=lambda r: (rank[r.chrom], r.start)):
+        for start in range(region.start, region.end, width):
+            yield region.chrom, start, min(start + width, region.end)

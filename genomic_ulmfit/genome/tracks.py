@@ -18,7 +18,7 @@ from genomic_ulmfit.errors import FileFormatError, MissingDependencyError, OutOf
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.genome.intervals import Interval
 
-__all__ = ["ScoreBlock", "write_track"]
+__all__ = ["ScoreBlock", "track_format", "write_track"]
 
 _FORMATS = {
     ".bedgraph": "bedgraph",
@@ -142,7 +142,7 @@ def write_track(
     chr1  30  35  0.25
     """
     path = Path(path)
-    kind = _format(path, format)
+    kind = track_format(path, format)
     compress = path.suffix == ".gz"
     if kind == "bed":
         return _write_text(path, _bed_lines(path, blocks_or_intervals, chrom_sizes), compress)
@@ -154,7 +154,20 @@ def write_track(
     return _write_bigwig(path, blocks, chrom_sizes)
 
 
-def _format(path: Path, format: str | None) -> str:
+def track_format(path: str | Path, format: str | None = None) -> str:
+    """Return the format in which `write_track` would write a file, so that a wrong name is refused before long work.
+
+    Raises
+    ------
+    FileFormatError
+        If the suffix is of no known format.
+
+    Examples
+    --------
+    >>> track_format("scores.bw"), track_format("calls.bed.gz")
+    ('bigwig', 'bed')
+    """
+    path = Path(path)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()

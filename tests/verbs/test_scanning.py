@@ -96,6 +96,12 @@ def test_regions_are_widened_to_whole_bins_and_give_the_same_scores(genome):
     np.testing.assert_allclose(part.scores, whole.scores[12:41], atol=1e-6)
 
 
+def test_regions_come_out_in_genome_order_and_never_overlap(genome):
+    places = [("tiny", 0, 10), ("chr1", 300, 405), ("chr1", 100, 123), ("chr1", 121, 150), ("chr1", 406, 420)]
+    blocks = gu.scan(CountGC(window=4), genome, regions=[gu.Interval(*p) for p in places], strands="+")
+    assert [(b.chrom, b.start, b.end) for b in blocks] == [("chr1", 100, 150), ("chr1", 300, 420), ("tiny", 0, 10)]
+
+
 def test_blocks_join_without_a_seam(genome, monkeypatch):
     model = net(3, 1, 40, 30)
     (whole, _) = gu.scan(model, genome, strands="-")
