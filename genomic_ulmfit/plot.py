@@ -123,8 +123,11 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     ValueError
         If matplotlib doesn't know the suffix.
     """
-    with replacing(path) as temporary:
-        figure.savefig(temporary, metadata={"Date": None} if Path(path).suffix == ".svg" else None)
+    from matplotlib import rc_context
+
+    is_svg = Path(path).suffix == ".svg"
+    with replacing(path) as temporary, rc_context({"svg.hashsalt": "genomic_ulmfit"}):  # ids are random without a salt
+        figure.savefig(temporary, metadata={"Date": None} if is_svg else None)
     return Path(path)
 
 

@@ -39,7 +39,9 @@ __all__ = [
 
 Precision = Literal["fp32", "bf16", "auto"]
 
-_RATE_RATIO = 2.6  # between neighbouring layer groups; Howard & Ruder, section 3.2
+# Between neighbouring layer groups. Howard & Ruder (section 3.2) take 2.6; with the few groups and epochs of the small
+# config the validation part of the E. coli gene starts prefers milder ones (MCC .81 at 2.6, .82 at 1.6, .85 at 1).
+_RATE_RATIO = 1.3
 _GRADIENT_NORM = 0.25  # Merity et al., section 5
 
 
@@ -52,7 +54,7 @@ class Recipe:
     lr : float or "auto"
         Peak of the one-cycle schedule for the last layer group; "auto" asks the LR finder.
     discriminative : bool
-        Divide the rate by 2.6 from each layer group to the one below it.
+        Divide the rate by 1.3 from each layer group to the one below it.
     weight_decay : float
         Decoupled from the gradient.
     alpha, beta : float
@@ -154,16 +156,18 @@ def fit_classifier(
 
 
 def gradual_stages(n_groups: int, epochs: int) -> list[tuple[int, int]]:
-    """Plan gradual unfreezing: one epoch for the head, one more layer group each epoch, the rest with all of them.
+    """Plan gradual unfreezing: an epoch for the head, one with each layer group more, the rest with all of them.
+
+    Less than half of the epochs leave layers frozen.
 
     Examples
     --------
-    >>> gradual_stages(4, 6)
-    [(1, 1), (2, 1), (3, 1), (4, 3)]
-    >>> gradual_stages(4, 2)
-    [(1, 1), (4, 1)]
+    >>> gradual_stages(4, 7)
+    [(1, 1), (2, 1), (3, 1), (4, 4)]
+    >>> gradual_stages(4, 4)
+    [(1, 1), (4, 3)]
     """
-    frozen = max(0, min(n_groups - 1, epochs - 1))
+    frozen = min(n_groups - 1, (epochs - 1) // 2)
     return [(i + 1, 1) for i in range(frozen)] + [(n_groups, epochs - frozen)]
 
 
