@@ -36,7 +36,8 @@ class Evaluation:
     counts : dict of str to int
         Records of each class.
     accuracy, precision, recall, specificity, mcc, roc_auc, pr_auc : float
-        `mcc` is Matthews' correlation coefficient. NaN where undefined.
+        `mcc` is Matthews' correlation coefficient. NaN where undefined, but a class that is never called has
+        precision 0.
     intervals : dict of str to (float, float)
         95 % bootstrap interval of each metric, over records.
     baselines : dict of str to dict of str to float
@@ -196,7 +197,7 @@ def _one_against_rest(
     hits = (true & called).sum()
     both = true.any() and not true.all()
     return (
-        _ratio(hits, called.sum()),
+        _ratio(hits, called.sum()) if called.any() else 0.0,  # never called: 0, as in scikit-learn
         _ratio(hits, true.sum()),
         _ratio((~true & ~called).sum(), (~true).sum()),
         float(roc_auc_score(true, score)) if both else float("nan"),

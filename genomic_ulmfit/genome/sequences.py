@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Genome"]
 
+_ON_THE_COMMAND_LINE = " (on the command line: --aliases FILE, with two columns)"
+
 
 class Genome:
     """A genome that gives the sequence of intervals.
@@ -87,9 +89,9 @@ class Genome:
         known = list(self.chrom_sizes)
         likely = next((other for other in known if _core(other) == _core(chrom)), None)
         if likely is None:
-            hint = f"map the names with aliases={{{chrom!r}: NAME}}"
+            hint = f"map the names with aliases={{{chrom!r}: NAME}}{_ON_THE_COMMAND_LINE}"
         else:
-            hint = f"if {likely!r} is meant, map the names with aliases={{{chrom!r}: {likely!r}}}"
+            hint = f"if {likely!r} is meant, map the names with aliases={{{chrom!r}: {likely!r}}}{_ON_THE_COMMAND_LINE}"
         raise UnknownChromosomeError(chrom, known, hint)
 
     def locate(self, interval: Interval) -> Interval:

@@ -48,6 +48,7 @@ def test_undefined_metrics_are_nan_and_null_in_json():
     found = metrics(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]))
     assert np.isnan(found["roc_auc"]) and np.isnan(found["recall"])
     assert found["accuracy"] == 1.0
+    assert found["precision"] == 0.0
 
 
 def test_the_test_part_is_scored_and_the_json_has_what_it_must():
