@@ -20,6 +20,7 @@ import numpy as np
 from Bio import SeqIO
 from Bio.SeqRecord import SeqRecord
 
+from genomic_ulmfit import __version__
 from genomic_ulmfit.datasets.promoters import promoter_dataset
 from genomic_ulmfit.datasets.records import write_dataset
 from genomic_ulmfit.datasets.splits import split_genome
@@ -69,8 +70,8 @@ class Budget:
 def run_demo(folder: str | Path, *, seed: int = 0, budget: Budget | None = None, genome: Path | None = None) -> str:
     """Run the demo and say what it made.
 
-    A model that is in the folder already, from the same budget, seed and data, is not trained again: an interrupted
-    demo goes on where it stopped.
+    A model that is in the folder already, from the same budget, seed, record and version of the package, is not trained
+    again: an interrupted demo goes on from the last model it finished.
 
     Parameters
     ----------
@@ -123,6 +124,7 @@ class _Run:
 
     def __init__(self, folder: Path, seed: int, budget: Budget, record: SeqRecord) -> None:
         self.folder, self.seed, self.budget = folder, seed, budget
+        self.recipe = {"seed": seed, **dataclasses.asdict(budget), "record": record.id, "version": __version__}
         self.genome = Genome(record)
         self.genes = read_genes(record, feature="CDS")
         self.starts = read_tss(record, feature="CDS")
@@ -209,14 +211,13 @@ class _Run:
     def kept(self, name: str, train: Callable[[], Any]) -> Any:
         """Load a model that this very run made before, or train and save it."""
         path = self.folder / f"{name}.safetensors"
-        recipe = {"seed": self.seed, **dataclasses.asdict(self.budget)}
         if path.exists():
             model = load(path)
-            if model.card.get("demo") == recipe:
-                _log.info("%s is from this budget and seed: kept", path)
+            if model.card.get("demo") == self.recipe:
+                _log.info("%s is from this budget, seed, record and version: kept", path)
                 return model
         model = train()
-        model.card["demo"] = recipe
+        model.card["demo"] = self.recipe
         save(model, path)
         return model
 

@@ -26,8 +26,9 @@ METRICS = ("accuracy", "precision", "recall", "specificity", "mcc", "roc_auc", "
 class Evaluation:
     """Metrics of a classifier on labelled records.
 
-    With two classes, precision, recall, specificity and PR-AUC (average precision) speak of the target class; with
-    more, they are means over the classes, and ROC-AUC is the mean of each class against the rest.
+    With two classes, precision, recall, specificity and PR-AUC (average precision) speak of the second one, which is
+    the one that is not background; with more, they are means over the classes, and ROC-AUC is the mean of each class
+    against the rest.
 
     Attributes
     ----------
