@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import genomic_ulmfit as gu
-from genomic_ulmfit.errors import GenomicUlmfitError, SettingError
+from genomic_ulmfit.errors import FileFormatError, GenomicUlmfitError, SettingError
 
 __all__ = ["app", "main"]
 
@@ -119,6 +119,7 @@ def dataset(
 
     Example: genomic-ulmfit dataset genome.fa tss.bed -o data.fa
     """
+    _check_outputs(output)
     opened = gu.Genome(genome, aliases=aliases)
     regions = _split(opened, split, test, seed)
     how = {} if feature is None else {"feature": feature}
@@ -269,6 +270,7 @@ def evaluate(
     """
     from genomic_ulmfit.evaluation import table
 
+    _check_outputs(json_file)
     found = gu.evaluate(_classifier(model), gu.read_dataset(data), device=device, seed=seed, progress=True)
     typer.echo(table({model.name: found}))
     if json_file is not None:
@@ -289,6 +291,7 @@ def predict(
     """
     from genomic_ulmfit.datasets.records import read_records
 
+    _check_outputs(output)
     classifier, records = _classifier(model), read_records(sequences)
     rows = gu.predict_proba(classifier, records, strands=strands, device=device, progress=True)  # type: ignore[arg-type]
     lines = ["\t".join(["id", *classifier.classes])]
@@ -316,7 +319,7 @@ def scan(
 
     Example: genomic-ulmfit scan clf.safetensors genome.fa -o scores.bedgraph --regions chr1:1-40000 --peaks calls.bed
     """
-    _check_outputs(peaks, track=output)
+    _check_outputs(track=output, calls=peaks)
     opened, classifier = gu.Genome(genome, aliases=aliases), _classifier(model)
     where = None if regions is None else _regions(regions, [opened])
     read = Strands.both if strands is Strands.max else strands
@@ -365,9 +368,11 @@ def saliency(
     Example: genomic-ulmfit saliency clf.safetensors genome.fa --regions calls.bed -o saliency.bedgraph --plot first.png
     """
     from genomic_ulmfit.perturbation import records_at
-    from genomic_ulmfit.plot import plot_saliency, save_figure
+    from genomic_ulmfit.plot import picture_format, plot_saliency, save_figure
 
     _check_outputs(plot, track=output)
+    if plot is not None:
+        picture_format(plot)
     opened, classifier = gu.Genome(genome, aliases=aliases), _classifier(model)
     records = records_at(classifier, opened, _regions(regions, [opened]), target=target)
     widths = [_whole_number(text, "--lengths") for text in lengths.split(",") if text]
@@ -471,15 +476,17 @@ def _write_text(text: str, path: Path) -> Path:
     return path
 
 
-def _check_outputs(*outputs: Path | None, track: Path | None = None) -> None:
-    """Refuse an output in a folder that isn't there, or a track of no known format, before hours are spent."""
-    for output in (*outputs, track):
+def _check_outputs(*outputs: Path | None, track: Path | None = None, calls: Path | None = None) -> None:
+    """Refuse, before hours are spent, an output in a folder that isn't there or a track that can't hold its content."""
+    for output in (*outputs, track, calls):
         if output is not None and not output.parent.is_dir():
             raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist")
-    if track is not None:
-        from genomic_ulmfit.genome.tracks import track_format
+    from genomic_ulmfit.genome.tracks import track_format
 
-        track_format(track)
+    if track is not None and track_format(track) == "bed":
+        raise SettingError(f"{track}: BED holds calls, not scores; wanted .bedgraph or .bw")
+    if calls is not None and track_format(calls) != "bed":
+        raise SettingError(f"{calls}: calls are written as BED; wanted .bed or .bed.gz")
 
 
 def _insert(name: str, word: str) -> str:
@@ -491,7 +498,10 @@ def _insert(name: str, word: str) -> str:
 def _regions(text: str, genomes: list[gu.Genome]) -> list[gu.Interval]:
     """Read a file of intervals, or a typed region of one of the genomes."""
     if Path(text).exists() or Path(text).suffix in (".bed", ".gz", ".narrowPeak"):
-        return gu.read_intervals(text)
+        intervals = gu.read_intervals(text)
+        if not intervals:
+            raise FileFormatError(text, "holds no intervals")
+        return intervals
     sizes = {chrom: size for genome in genomes for chrom, size in genome.chrom_sizes.items()}
     return [gu.Interval.from_region(text, sizes)]
 

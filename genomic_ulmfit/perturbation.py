@@ -119,13 +119,13 @@ def saliency(
     _check(records, lengths, motifs, draws)
     column = model.target_index(target)
     found = []
+
+    def odds(rows: list[Ids]) -> NDArray[np.float32]:
+        return log_odds(forward(model, rows, batch_size=batch_size, device=device), column)
+
     with progress_bar("saliency", len(records), unit="records", show=progress) as bar:
         for record in records:
             kinds = _replacements(record, lengths, motifs, draws, seed)
-
-            def odds(rows: list[Ids]) -> NDArray[np.float32]:
-                return log_odds(forward(model, rows, batch_size=batch_size, device=device), column)
-
             whole = float(odds(encode_records(model.vocab, [record]))[0])
             curves = {}
             for kind, what in kinds.items():
@@ -164,8 +164,7 @@ def saliency_track(results: Iterable[Saliency]) -> Iterator[ScoreBlock]:
                 here = slice(where.start - stretch.start, where.end - stretch.start)
                 total[here] += np.nan_to_num(scores)
                 count[here] += np.isfinite(scores)
-        mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).astype(np.float32)
-        yield ScoreBlock(stretch.chrom, stretch.start, 1, mean, stretch.end)
+        yield ScoreBlock(stretch.chrom, stretch.start, 1, _quotient(total, count), stretch.end)
 
 
 def records_at(
@@ -211,6 +210,11 @@ def _mean(curves: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     rows = np.array(curves, dtype=np.float64)
     known = np.isfinite(rows)
     total, count = np.where(known, rows, 0).sum(axis=0), known.sum(axis=0)
+    return _quotient(total, count)
+
+
+def _quotient(total: NDArray[np.floating], count: NDArray[np.number]) -> NDArray[np.float32]:
+    """Divide where there is something to divide by; NaN elsewhere."""
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0).astype(np.float32)
 
 
@@ -241,8 +245,7 @@ class _Replacements:
             np.add.at(row, self.offsets, amount)
             np.subtract.at(row, self.offsets + self.letters.shape[1], amount)
         total, count = sums.cumsum(axis=1)[:, :n_bases]
-        covered = count.round() > 0
-        return np.divide(total, count, out=np.full(n_bases, np.nan), where=covered).astype(np.float32)
+        return _quotient(total, count)
 
 
 def _replacements(

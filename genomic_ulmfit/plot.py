@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.tracks import ScoreBlock
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from genomic_ulmfit.perturbation import Saliency
 
-__all__ = ["plot_saliency", "plot_scan", "save_figure"]
+__all__ = ["picture_format", "plot_saliency", "plot_scan", "save_figure"]
 
 # Okabe & Ito's colours, told apart by colour-blind readers
 _BLUE, _ORANGE, _GREEN, _RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -120,15 +121,30 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     ------
     FileNotFoundError
         If the folder does not exist.
-    ValueError
-        If matplotlib doesn't know the suffix.
+    SettingError
+        If the suffix is none of them.
     """
+    picture_format(path)
     from matplotlib import rc_context
 
     is_svg = Path(path).suffix == ".svg"
     with replacing(path) as temporary, rc_context({"svg.hashsalt": "genomic_ulmfit"}):  # ids are random without a salt
         figure.savefig(temporary, metadata={"Date": None} if is_svg else None)
     return Path(path)
+
+
+def picture_format(path: str | Path) -> str:
+    """Return the format in which `save_figure` would write, so that a wrong name is refused before long work.
+
+    Raises
+    ------
+    SettingError
+        If the suffix is none of .png, .svg and .pdf.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".svg", ".pdf"):
+        raise SettingError(f"{path}: pictures are .png, .svg or .pdf, got {suffix or 'no suffix'}")
+    return suffix[1:]
 
 
 def _marks(axes: Axes, sites: Sequence[Interval], height: float, color: str, label: str) -> None:

@@ -165,6 +165,7 @@ def wrong(tmp_path):
     """Files with something wrong in each."""
     files = {
         "empty.fa": "",
+        "empty.bed": "",
         "short.fa": ">tiny\nA\n",
         "bare.fa": ">a\nACGTACGT\n>b\nACGTTTTT\n",
         "one.fa": ">a label=x\nACGTACGT\n>b label=x\nACGTTTTT\n",
@@ -218,6 +219,13 @@ def test_wrong_input_gives_one_line_and_status_2(built, wrong, capsys):
         (["pretrain", genome, "-o", out, "--exclude", "chr9"], "chr9"),
         (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--lengths", "one"], "'one'"),
         (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--insert", "QQ"], "'QQ'"),
+        (["scan", model, genome, "-o", wrong / "out.bed"], "BED holds calls"),
+        (["scan", model, genome, "-o", track, "--peaks", wrong / "calls.bedgraph"], "calls are written as BED"),
+        (["scan", model, genome, "-o", track, "--regions", wrong / "empty.bed"], "holds no intervals"),
+        (["scan", model, genome, "-o", track, "--device", "gpu"], "device 'gpu'"),
+        (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--plot", wrong / "p.xyz"], ".png"),
+        (["dataset", genome, built / "tss.bed", "-o", wrong / "d.fa", "--negatives", "gene-body"], "tss.bed"),
+        (["evaluate", model, built / "data.fa", "--json", wrong / "nowhere" / "m.json"], "does not exist"),
         (["nonsense"], "nonsense"),
     ]
     before = {path.name for path in wrong.iterdir()}

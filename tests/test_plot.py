@@ -4,6 +4,7 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
+from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.plot import plot_saliency, plot_scan, save_figure
 from tests.toy_models import CountGC
 
@@ -40,6 +41,6 @@ def test_the_same_figure_gives_the_same_bytes(blocks, tmp_path, suffix):
 
 
 def test_an_unknown_suffix_leaves_nothing(blocks, tmp_path):
-    with pytest.raises(ValueError, match="xyz"):
+    with pytest.raises(SettingError, match="xyz"):
         save_figure(plot_scan(blocks), tmp_path / "a.xyz")
     assert list(tmp_path.iterdir()) == []

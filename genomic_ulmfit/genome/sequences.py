@@ -160,20 +160,19 @@ class Genome:
         from Bio.Seq import Seq
         from Bio.SeqRecord import SeqRecord
 
-        chrom = interval.chrom if interval.chrom in self.chrom_sizes else self.resolve(interval.chrom)
-        letters = Seq(self.sequence(chrom, interval.start, interval.end))
+        interval = self.locate(interval)
+        letters = Seq(self.sequence(*interval[:3]))
         if interval.strand == "-":
             letters = letters.reverse_complement()
         annotations: dict[str, str | int] = {
-            "chrom": chrom,
+            "chrom": interval.chrom,
             "start": interval.start,
             "end": interval.end,
             "strand": interval.strand,
             "molecule_type": "DNA",
         }
-        record_id = interval._replace(chrom=chrom).id
-        name = record_id if interval.name == "." else interval.name
-        return SeqRecord(letters, id=record_id, name=name, description="", annotations=annotations)
+        name = interval.id if interval.name == "." else interval.name
+        return SeqRecord(letters, id=interval.id, name=name, description="", annotations=annotations)
 
     def fetch_many(self, intervals: Iterable[Interval]) -> Iterator[SeqRecord]:
         """Yield the sequence of each interval, as `fetch` does, in their order."""

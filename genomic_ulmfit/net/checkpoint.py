@@ -133,11 +133,15 @@ def _shown(value: Any) -> str:
 def _header(path: str | Path, metadata: dict[str, str] | None) -> dict[str, Any]:
     if not metadata or _KEY not in metadata:
         raise ModelFileError(path, "a safetensors file, but not a model of genomic_ulmfit")
-    header = json.loads(metadata[_KEY])
-    if header["format_version"] > FORMAT_VERSION:
+    try:
+        header = json.loads(metadata[_KEY])
+        version = int(header["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(path, "its header is damaged; copy or train it again") from error
+    if version > FORMAT_VERSION:
         raise ModelFileError(
             path,
-            f"its format is version {header['format_version']}, this package reads up to {FORMAT_VERSION}; "
+            f"its format is version {version}, this package reads up to {FORMAT_VERSION}; "
             "install a newer genomic_ulmfit",
         )
     return header

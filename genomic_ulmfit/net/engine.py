@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids, by_length, pad
 
@@ -21,9 +22,21 @@ __all__ = ["best_device", "evaluating", "forward", "log_odds", "softmax"]
 
 
 def best_device(device: str | torch.device | None = None) -> torch.device:
-    """Return `device`, or a GPU where there is one, or the CPU."""
+    """Return `device`, or a GPU where there is one, or the CPU.
+
+    Raises
+    ------
+    SettingError
+        If this machine or this torch has no such device.
+    """
     if device is not None:
-        return torch.device(device)
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            first = str(error).splitlines()[0]
+            raise SettingError(
+                f"device {str(device)!r} is not to be had here ({first}); wanted cpu, or cuda"
+            ) from error
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

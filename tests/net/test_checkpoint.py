@@ -61,6 +61,13 @@ def test_another_program_s_safetensors_is_refused(tmp_path):
         load(tmp_path / "m")
 
 
+@pytest.mark.parametrize("header", ["{", "[]", "{}", '{"format_version": "new"}'])
+def test_a_damaged_header_is_refused(model, tmp_path, header):
+    save_file(dict(model.state_dict()), tmp_path / "m", metadata={"genomic_ulmfit": header})
+    with pytest.raises(ModelFileError, match="header is damaged"):
+        load(tmp_path / "m")
+
+
 def test_a_newer_format_is_refused(model, tmp_path):
     header = describe(model) | {"format_version": FORMAT_VERSION + 1}
     save_file(dict(model.state_dict()), tmp_path / "m", metadata={"genomic_ulmfit": json.dumps(header)})
