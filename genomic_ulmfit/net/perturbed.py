@@ -1,0 +1,391 @@
+"""Copies of a record that differ from it in a few k-mers: ids in, logits out, and what they share is run once.
+
+    record      a a a a a a a a a a a a a a a a a a      run once; its state is kept at every fourth k-mer
+    copy                a X X a a a a a . . . . . .      runs from a kept state until its own has closed again
+    pooled      [before][   its own    ][   after   ]    sums and maxima of the record, kept at the same places
+
+An LSTM forgets: some dozens of k-mers after a change, the state is the record's own again. That is looked at, layer by
+layer, hidden and cell state; a copy whose state doesn't close is run to its end. So the answer is that of every copy in
+full, to what float32 gives.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.net.batches import Ids, pad
+from genomic_ulmfit.net.engine import Engine, PlainEngine, Pool, Precision, make_engine
+from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.recurrence import State
+
+__all__ = ["CopyLogits", "Edits", "forward_copies"]
+
+log = logging.getLogger(__name__)
+
+_EVERY = 4  # k-mers from one kept state to the next: fewer cost memory, more make each copy run longer
+_KEPT_FLOATS = 2**26  # of the records held at once: 256 MiB
+_TOLERANCE = 1e-6
+_IDS_AT_ONCE = 2**22  # of copies that are run in full
+_AS_IT_WAS = -1  # in place of an id
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Copies of one record, each with other ids in one short stretch.
+
+    Attributes
+    ----------
+    starts : int64 array, shape (n_copies,)
+        Index of the first k-mer of each stretch.
+    ids : unsigned integer array, shape (n_copies, width)
+        The ids there; those outside the stretch are the record's.
+    """
+
+    starts: NDArray[np.int64]
+    ids: Ids
+
+    @classmethod
+    def of(
+        cls, vocab: KmerVocab, sequence: NDArray[np.uint8], offsets: NDArray[np.int64], letters: NDArray[np.uint8]
+    ) -> Edits:
+        """Encode what replacing bases does to the k-mers.
+
+        Parameters
+        ----------
+        vocab : KmerVocab
+            The k-mers.
+        sequence : uint8 array, shape (n_bases,)
+            Letters of the record, at least k.
+        offsets : int64 array, shape (n_copies,)
+            Index of the first replaced base of each copy.
+        letters : uint8 array, shape (n_copies, n_replaced)
+            What stands there instead.
+
+        Examples
+        --------
+        >>> sequence, change = np.frombuffer(b"AAAAAA", np.uint8), np.frombuffer(b"C", np.uint8)
+        >>> edits = Edits.of(KmerVocab(k=2), sequence, np.array([0, 3]), np.array([change, change]))
+        >>> edits.starts, [KmerVocab(k=2).decode(ids) for ids in edits.ids]
+        (array([0, 2]), ['CAA', 'ACA'])
+        """
+        n_kmers, width = vocab.n_kmers(len(sequence)), letters.shape[1]
+        reach = min(n_kmers, (width + vocab.k - 2) // vocab.stride + 1)  # the most k-mers that so many bases touch
+        starts = np.clip(-((vocab.k - 1 - offsets) // vocab.stride), 0, n_kmers - reach)
+        if not len(offsets):
+            return cls(starts, np.empty((0, reach), dtype=vocab.dtype))
+        places = starts[:, None] * vocab.stride + np.arange(vocab.span(reach - 1)[1])
+        inside = places - offsets[:, None]
+        changed = np.take_along_axis(letters, inside.clip(0, width - 1), axis=1)
+        stretches = np.where((inside >= 0) & (inside < width), changed, sequence[places])
+        every = KmerVocab(vocab.k, 1).encode(stretches.tobytes())  # of all stretches, end to end
+        first = np.arange(len(offsets))[:, None] * stretches.shape[1]
+        return cls(starts, every[first + np.arange(reach) * vocab.stride])
+
+
+_Item = tuple[Ids, Sequence[Edits]]
+
+
+class CopyLogits(NamedTuple):
+    """What a record and its copies give.
+
+    Attributes
+    ----------
+    record : float32 array, shape (n_classes,)
+        Logits of the record.
+    copies : list of float32 array, shape (n_copies, n_classes)
+        Logits of its copies, an array for each `Edits`.
+    n_run : list of int64 array, shape (n_copies,)
+        k-mers that were run for each copy.
+    shared : list of bool array, shape (n_copies,)
+        Which copies have the record's own state again before its end, so that the rest was not run.
+    """
+
+    record: NDArray[np.float32]
+    copies: list[NDArray[np.float32]]
+    n_run: list[NDArray[np.int64]]
+    shared: list[NDArray[np.bool_]]
+
+
+def forward_copies(
+    model: Classifier,
+    work: Iterable[_Item],
+    *,
+    exact: bool = False,
+    batch_size: int = 256,
+    precision: Precision = "fp32",
+    device: str | torch.device | None = None,
+) -> Iterator[CopyLogits]:
+    """Score records and copies of them.
+
+    Parameters
+    ----------
+    model : Classifier
+        Goes home as it came.
+    work : iterable of (unsigned integer array (n_kmers,), sequence of Edits)
+        Ids of each record, and what its copies have in their place. It is read a part at a time; what is kept of the
+        records of a part takes 256 MiB, or what one record needs.
+    exact : bool
+        Run every copy in full.
+    batch_size : int
+        Copies that run side by side.
+    precision : {"fp32", "bf16", "auto"}
+        As in `genomic_ulmfit.net.engine.make_engine`.
+    device : str or torch.device, optional
+        A GPU where there is one if not given.
+
+    Yields
+    ------
+    CopyLogits
+        Of each record, in order.
+    """
+    engine: Engine | PlainEngine | None = None
+    for group in _groups(model, work):
+        engine = engine or make_engine(model, [ids for ids, _ in group], precision=precision, device=device)
+        if exact or isinstance(engine, PlainEngine):
+            yield from (_in_full(engine, ids, edits, batch_size) for ids, edits in group)
+        else:
+            yield from _run(engine, group, batch_size)
+
+
+def _groups(model: Classifier, work: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """Put as many records together as may be held at once."""
+    a_place = 8 * sum(model.config.widths[1:])  # floats, at most: see `_Kept`
+    most = _KEPT_FLOATS // a_place * _EVERY
+    group: list[_Item] = []
+    longest = 0
+    for item in work:
+        longest = max(longest, len(item[0]))
+        if group and longest * (len(group) + 1) > most:
+            yield group
+            group, longest = [], len(item[0])
+        group.append(item)
+    if group:
+        yield group
+
+
+def _in_full(engine: Engine | PlainEngine, ids: Ids, edits: Sequence[Edits], batch_size: int) -> CopyLogits:
+    """Run each copy of a record from end to end."""
+    copies = []
+    for part in edits:
+        places = part.starts[:, None] + np.arange(part.ids.shape[1])
+        logits = []
+        for some in np.array_split(np.arange(len(places)), len(places) * len(ids) // _IDS_AT_ONCE + 1):
+            rows = np.tile(ids, (len(some), 1))
+            np.put_along_axis(rows, places[some], part.ids[some], axis=1)
+            logits.append(engine.logits(rows, batch_size=batch_size))
+        copies.append(np.concatenate(logits))
+    n_run = [np.full(len(part.starts), len(ids)) for part in edits]
+    return CopyLogits(engine.logits([ids])[0], copies, n_run, [n < 0 for n in n_run])
+
+
+@torch.inference_mode()
+def _run(engine: Engine, group: list[_Item], batch_size: int) -> list[CopyLogits]:
+    """Run the records of a group, then their copies from change to closing."""
+    order = sorted(range(len(group)), key=lambda i: -len(group[i][0]))  # the engine wants the longest first
+    kept = _Kept(engine, [group[i][0] for i in order])
+    copies = _Copies(kept, [group[i][1] for i in order])
+    of_records = kept.logits()
+    logits = of_records[copies.record.cpu().numpy()]  # right already for copies that differ in no k-mer
+    n_run, shared = torch.zeros_like(copies.record), ~copies.differs
+    batch = _Batch(copies)
+    while batch.fill(batch_size):
+        batch.read()
+        ended = batch.ended()
+        closed = batch.closed() & ~ended
+        if (done := closed | ended).any():
+            which = batch.copies[done]
+            n_run[which], shared[which] = batch.n_run()[done], closed[done]
+            logits[which.cpu().numpy()] = batch.leave(done, closed)
+    log.info(
+        "copies: %d, of which %d shared their record's rest; %.1f k-mers run for each, of %.1f",
+        *(len(shared), int(shared.sum()), n_run.float().mean(), kept.lengths[copies.record].float().mean()),
+        extra={"kmers_run": int(n_run.sum() + kept.lengths.sum())},
+    )
+    found = copies.dealt(logits), copies.dealt(n_run.cpu().numpy()), copies.dealt(shared.cpu().numpy())
+    return [CopyLogits(of_records[i], *(x[i] for x in found)) for i in np.argsort(order)]
+
+
+class _Kept:
+    """Records that were run in full, and what is kept of them at places: before each fourth k-mer, and at the end.
+
+    That is their state, and pools of what comes before and of what comes after. Those of record `r` at place `p` are
+    in row ``p * n_records + r``.
+    """
+
+    def __init__(self, engine: Engine, rows: list[Ids]) -> None:
+        self.engine, self.n_records = engine, len(rows)
+        ids, lengths = pad(rows)
+        self.ids = F.pad(ids, (0, -ids.shape[1] % _EVERY)).t().contiguous().to(engine.device)
+        self.lengths = lengths.to(engine.device)
+        self.ends = -(-self.lengths // _EVERY)
+        state, nothing = engine.recurrence.zero(len(rows)), engine.pool(len(rows))
+        states, pools = [_stacked([state])], []
+        for start in range(0, len(self.ids), _EVERY):
+            pools.append(engine.pool(len(rows)))
+            _read(engine, self.ids[start : start + _EVERY], self.lengths - start, state, pools[-1])
+            states.append(_stacked([state]))
+        after = [*accumulate(reversed(pools), lambda later, pool: _then(pool, later), initial=nothing)]
+        self.states = _stacked(states)
+        self.before = _stacked_pools([*accumulate(pools, _then, initial=nothing)])
+        self.after = _stacked_pools(after[::-1])
+
+    def row(self, record: Tensor, place: Tensor) -> Tensor:
+        """Return where what is kept of a record at a place stands."""
+        return place * self.n_records + record
+
+    def logits(self) -> NDArray[np.float32]:
+        """Score the records."""
+        end = self.row(torch.arange(self.n_records, device=self.engine.device), self.ends)
+        features = _rows(self.before, end).features(self.states[end], self.lengths)
+        return self.engine.classify(features)
+
+
+class _Copies:
+    """The copies of a group of records, end to end: of which record, and what is changed where."""
+
+    def __init__(self, kept: _Kept, edits: list[Sequence[Edits]]) -> None:
+        self.kept = kept
+        parts = [part for several in edits for part in several]
+        self.counts, self.n_parts = [len(part.starts) for part in parts], [len(several) for several in edits]
+        of_part = np.repeat(np.arange(len(edits)), self.n_parts)
+        width = max((part.ids.shape[1] for part in parts), default=1)
+        changed = np.full((sum(self.counts), width), _AS_IT_WAS, dtype=np.int32)
+        for rows, part in zip(np.split(changed, np.cumsum(self.counts)), parts, strict=False):
+            rows[:, : part.ids.shape[1]] = part.ids
+        starts = np.concatenate([np.empty(0, np.int64), *(part.starts for part in parts)])
+        self.record, self.start, self.changed = (
+            torch.from_numpy(x).to(kept.engine.device) for x in (np.repeat(of_part, self.counts), starts, changed)
+        )
+        places = self.start[:, None] + torch.arange(width, device=self.start.device)
+        there = kept.ids[places.clamp(max=len(kept.ids) - 1), self.record[:, None]]
+        differs = (self.changed != there) & (self.changed != _AS_IT_WAS)
+        self.differs = differs.any(dim=1)
+        self.first = self.start + differs.int().argmax(dim=1)
+        self.stop = self.start + width - differs.flip(1).int().argmax(dim=1)
+
+    def ids(self, copies: Tensor, place: Tensor) -> Tensor:
+        """Return the ids of some copies between a place and the next, int64 (time, rows)."""
+        positions = place * _EVERY + torch.arange(_EVERY, device=place.device)[:, None]
+        inside, width = positions - self.start[copies], self.changed.shape[1]
+        new = self.changed[copies, inside.clamp(0, width - 1)]
+        taken = (inside >= 0) & (inside < width) & (new != _AS_IT_WAS)
+        return torch.where(taken, new, self.kept.ids[positions, self.record[copies]])
+
+    def dealt(self, found: NDArray[Any]) -> list[list[NDArray[Any]]]:
+        """Deal what was found for all copies to their records, and there to their edits."""
+        parts = iter(np.split(found, np.cumsum(self.counts)))
+        return [[next(parts) for _ in range(n)] for n in self.n_parts]
+
+
+class _Batch:
+    """Copies that run side by side. Those that are done leave, and the next take their places."""
+
+    def __init__(self, copies: _Copies) -> None:
+        self.all, self.kept = copies, copies.kept
+        self.waiting = copies.differs.nonzero()[:, 0]
+        self.copies, self.place = self.waiting[:0], self.waiting[:0]
+        self.state, self.pool = self.kept.states[self.waiting[:0]], _rows(self.kept.before, self.waiting[:0])
+
+    def fill(self, batch_size: int) -> bool:
+        """Let in copies that wait, each before its first change; False where there is nothing left to run."""
+        n = len(self.copies)
+        fresh, self.waiting = self.waiting.tensor_split([batch_size - n])
+        self.copies = torch.cat([self.copies, fresh])
+        self.place = torch.cat([self.place, self.all.first[fresh] // _EVERY])
+        begin = self._here()[n:]
+        self.state = _stacked([self.state, self.kept.states[begin]])
+        self.pool = _stacked_pools([self.pool, _rows(self.kept.before, begin)])
+        return len(self.copies) > 0
+
+    def read(self) -> None:
+        """Run each copy to its next place. The order of the rows may change."""
+        left = self._lengths() - self.place * _EVERY
+        if (left < _EVERY).any():
+            left, order = left.sort(descending=True, stable=True)
+            self._keep(order)
+        _read(self.kept.engine, self.all.ids(self.copies, self.place), left, self.state, self.pool)
+        self.place = self.place + 1
+
+    def n_run(self) -> Tensor:
+        """Return how many k-mers were run for each copy, int64 (rows,)."""
+        return torch.minimum(self.place * _EVERY, self._lengths()) - self.all.first[self.copies] // _EVERY * _EVERY
+
+    def closed(self) -> Tensor:
+        """Return which copies have their change behind them and the record's state again, bool (rows,)."""
+        past = self.place * _EVERY >= self.all.stop[self.copies]
+        return past & (self.state.distance(self.kept.states[self._here()]) <= _TOLERANCE)
+
+    def ended(self) -> Tensor:
+        """Return which copies are at their end, bool (rows,)."""
+        return self.place == self.kept.ends[self.all.record[self.copies]]
+
+    def leave(self, done: Tensor, closed: Tensor) -> NDArray[np.float32]:
+        """Take out the copies that are done (rows,), and score them: if closed (rows,), with the record's rest."""
+        here, record = self._here()[done], self.all.record[self.copies[done]]
+        state, end = self.state[done], self.kept.row(record, self.kept.ends[record])
+        state[closed[done]] = self.kept.states[end[closed[done]]]
+        whole = _then(_rows(self.pool, done), _rows(self.kept.after, here))
+        features = whole.features(state, self.kept.lengths[record])
+        self._keep(~done)
+        return self.kept.engine.classify(features)
+
+    def _keep(self, rows: Tensor) -> None:
+        self.copies, self.place = self.copies[rows], self.place[rows]
+        self.state, self.pool = self.state[rows], _rows(self.pool, rows)
+
+    def _lengths(self) -> Tensor:
+        return self.kept.lengths[self.all.record[self.copies]]
+
+    def _here(self) -> Tensor:
+        """Return the rows of what is kept where the copies are now."""
+        return self.kept.row(self.all.record[self.copies], self.place)
+
+
+def _read(engine: Engine, ids: Tensor, left: Tensor, state: State, pool: Pool) -> None:
+    """Read ids (time, rows) of rows that have so many left, the most first; state and pool go on in place."""
+    n_rows = (left > torch.arange(len(ids), device=left.device)[:, None]).sum(dim=1).tolist()
+    for n in engine.recurrence.walk(ids, state, n_rows):
+        pool.add(state, n)
+
+
+def _then(pool: Pool, later: Pool) -> Pool:
+    """Pool k-mers and those that follow."""
+    sums = [a + b for a, b in zip(pool.sums, later.sums, strict=True)]
+    highs = [torch.maximum(a, b) for a, b in zip(pool.highs, later.highs, strict=True)]
+    return _pool(pool, sums, highs)
+
+
+def _rows(pool: Pool, rows: Tensor) -> Pool:
+    """Return some rows of a pool."""
+    return _pool(pool, [x[rows] for x in pool.sums], [x[rows] for x in pool.highs])
+
+
+def _pool(like: Pool, sums: list[Tensor], highs: list[Tensor]) -> Pool:
+    made = like.engine.pool(0)
+    made.sums, made.highs = sums, highs
+    return made
+
+
+def _stacked_pools(pools: Sequence[Pool]) -> Pool:
+    """Put rows of pools below one another."""
+    sums = [torch.cat(x) for x in zip(*(pool.sums for pool in pools), strict=True)]
+    highs = [torch.cat(x) for x in zip(*(pool.highs for pool in pools), strict=True)]
+    return _pool(pools[0], sums, highs)
+
+
+def _stacked(states: Sequence[State]) -> State:
+    """Put rows of states below one another, in new memory."""
+    h = [torch.cat(x) for x in zip(*(state.h for state in states), strict=True)]
+    c = [torch.cat(x) for x in zip(*(state.c for state in states), strict=True)]
+    return State(h, c)
