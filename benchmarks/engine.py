@@ -29,7 +29,6 @@ from Bio.SeqRecord import SeqRecord
 import genomic_ulmfit as gu
 from benchmarks.fastai_peer import FastaiPeer
 from genomic_ulmfit.net.engine import best_device
-from genomic_ulmfit.perturbation import mutagenesis
 from genomic_ulmfit.scanning import window_at
 
 GENOME = Path(__file__).parents[1] / "data" / "fixtures" / "NC_000913.3.fasta.gz"
@@ -136,7 +135,7 @@ def saliency_row(size: str, models: Path) -> Row:
         return peer(copies)[:, model.target_index()]
 
     def worst(a: np.ndarray, _: object, precision: str) -> float:
-        (changes,) = mutagenesis(model, [record], **in_precision(precision))
+        (changes,) = gu.mutagenesis(model, [record], **in_precision(precision))
         whole = odds(gu.predict_proba(model, [record])[0, model.target_index()])
         places = np.array(some_changes(len(a)))
         return worst_of(a, probability(whole + changes[places[:, 0], places[:, 1]]))
@@ -164,7 +163,7 @@ def mutagenesis_row(size: str, models: Path) -> Row:
     each = 750 * model.vocab.n_kmers(250)
 
     def theirs(n: int) -> list[np.ndarray]:
-        return mutagenesis(model, records[:n], exact=True)
+        return gu.mutagenesis(model, records[:n], exact=True)
 
     def worst(a: list[np.ndarray], b: list[np.ndarray], _: str) -> float:
         whole = odds(gu.predict_proba(model, records[: len(a)])[:, model.target_index()])
@@ -181,7 +180,7 @@ def mutagenesis_row(size: str, models: Path) -> Row:
         n_peer=part(len(records), each, TIMED_KMERS[size][0]),
         n_ours=part(len(records), each / 2, TIMED_KMERS[size][1]),
         peer=theirs,
-        ours=lambda n, precision: mutagenesis(model, records[:n], **in_precision(precision)),
+        ours=lambda n, precision: gu.mutagenesis(model, records[:n], **in_precision(precision)),
         worst=worst,
         kmers=lambda n: n * each,
     )

@@ -4,9 +4,10 @@
     copy                a X X a a a a a . . . . . .      runs from a kept state until its own has closed again
     pooled      [before][   its own    ][   after   ]    sums and maxima of the record, kept at the same places
 
-An LSTM forgets: some dozens of k-mers after a change, the state is the record's own again. That is looked at, layer by
-layer, hidden and cell state; a copy whose state doesn't close is run to its end. So the answer is that of every copy in
-full, to what float32 gives.
+An LSTM may forget: then, some k-mers after a change, the state is the record's own again. That is looked at, layer by
+layer, hidden and cell state, and a copy whose state doesn't close is run to its end. Language models that were trained
+for long count for hundreds of k-mers, and then copies share what is before their change and nothing else. So that the
+answer is that of every copy in full, some that shared are also run in full, and where they differ sharing is given up.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids, pad
-from genomic_ulmfit.net.engine import Engine, PlainEngine, Pool, Precision, make_engine
+from genomic_ulmfit.net.engine import Engine, PlainEngine, Pool, Precision, make_engine, softmax
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.recurrence import State
 
@@ -35,7 +36,10 @@ log = logging.getLogger(__name__)
 
 _EVERY = 4  # k-mers from one kept state to the next: fewer cost memory, more make each copy run longer
 _KEPT_FLOATS = 2**26  # of the records held at once: 256 MiB
-_TOLERANCE = 1e-6
+_CLOSED = {False: 1e-6, True: 5e-3}  # difference of states, by bf16: rounding to it keeps them apart by more
+_DRIFT = {False: 5e-6, True: 1e-2}  # difference of probability by which sharing is given up
+_NEVER = -1.0
+_ONE_IN, _CHECKED = 100, 32  # copies that are checked, and how many at most
 _IDS_AT_ONCE = 2**22  # of copies that are run in full
 _AS_IT_WAS = -1  # in place of an id
 
@@ -150,12 +154,17 @@ def forward_copies(
         Of each record, in order.
     """
     engine: Engine | PlainEngine | None = None
+    sharing = True
     for group in _groups(model, work):
         engine = engine or make_engine(model, [ids for ids, _ in group], precision=precision, device=device)
         if exact or isinstance(engine, PlainEngine):
             yield from (_in_full(engine, ids, edits, batch_size) for ids, edits in group)
-        else:
-            yield from _run(engine, group, batch_size)
+            continue
+        results = _run(engine, group, batch_size, _CLOSED[engine.bf16] if sharing else _NEVER)
+        if sharing and (drift := _drift(engine, group, results)) > _DRIFT[engine.bf16]:
+            log.info("copies: what was shared is wrong by %.1e, so all are run to their ends", drift)
+            sharing, results = False, _run(engine, group, batch_size, _NEVER)
+        yield from results
 
 
 def _groups(model: Classifier, work: Iterable[_Item]) -> Iterator[list[_Item]]:
@@ -178,19 +187,41 @@ def _in_full(engine: Engine | PlainEngine, ids: Ids, edits: Sequence[Edits], bat
     """Run each copy of a record from end to end."""
     copies = []
     for part in edits:
-        places = part.starts[:, None] + np.arange(part.ids.shape[1])
-        logits = []
-        for some in np.array_split(np.arange(len(places)), len(places) * len(ids) // _IDS_AT_ONCE + 1):
-            rows = np.tile(ids, (len(some), 1))
-            np.put_along_axis(rows, places[some], part.ids[some], axis=1)
-            logits.append(engine.logits(rows, batch_size=batch_size))
-        copies.append(np.concatenate(logits))
+        parts = np.array_split(np.arange(len(part.starts)), len(part.starts) * len(ids) // _IDS_AT_ONCE + 1)
+        copies.append(
+            np.concatenate([engine.logits(_written(ids, part, some), batch_size=batch_size) for some in parts])
+        )
     n_run = [np.full(len(part.starts), len(ids)) for part in edits]
     return CopyLogits(engine.logits([ids])[0], copies, n_run, [n < 0 for n in n_run])
 
 
+def _written(ids: Ids, edits: Edits, some: NDArray[np.int64]) -> Ids:
+    """Write some copies of a record out, (n, n_kmers)."""
+    rows = np.tile(ids, (len(some), 1))
+    places = edits.starts[some, None] + np.arange(edits.ids.shape[1])
+    np.put_along_axis(rows, places, edits.ids[some], axis=1)
+    return rows
+
+
+def _drift(engine: Engine, group: list[_Item], results: list[CopyLogits]) -> float:
+    """Run some of the copies that shared in full, and return by how much a probability was wrong."""
+    rows: list[Ids] = []
+    found: list[NDArray[np.float32]] = []
+    for (ids, edits), result in zip(group, results, strict=True):
+        for part, logits, n_run, shared in zip(edits, result.copies, result.n_run, result.shared, strict=True):
+            some = np.flatnonzero(shared & (n_run > 0))
+            some = some[:: max(_ONE_IN, len(some) // _CHECKED)]
+            rows += list(_written(ids, part, some))
+            found += list(logits[some])
+    if not rows:
+        return 0.0
+    few = np.linspace(0, len(rows) - 1, min(len(rows), _CHECKED)).astype(int)
+    in_full = engine.logits([rows[i] for i in few])
+    return float(np.abs(softmax(np.array(found)[few]) - softmax(in_full)).max())
+
+
 @torch.inference_mode()
-def _run(engine: Engine, group: list[_Item], batch_size: int) -> list[CopyLogits]:
+def _run(engine: Engine, group: list[_Item], batch_size: int, tolerance: float) -> list[CopyLogits]:
     """Run the records of a group, then their copies from change to closing."""
     order = sorted(range(len(group)), key=lambda i: -len(group[i][0]))  # the engine wants the longest first
     kept = _Kept(engine, [group[i][0] for i in order])
@@ -202,7 +233,7 @@ def _run(engine: Engine, group: list[_Item], batch_size: int) -> list[CopyLogits
     while batch.fill(batch_size):
         batch.read()
         ended = batch.ended()
-        closed = batch.closed() & ~ended
+        closed = batch.closed(tolerance) & ~ended
         if (done := closed | ended).any():
             which = batch.copies[done]
             n_run[which], shared[which] = batch.n_run()[done], closed[done]
@@ -321,10 +352,10 @@ class _Batch:
         """Return how many k-mers were run for each copy, int64 (rows,)."""
         return torch.minimum(self.place * _EVERY, self._lengths()) - self.all.first[self.copies] // _EVERY * _EVERY
 
-    def closed(self) -> Tensor:
+    def closed(self, tolerance: float) -> Tensor:
         """Return which copies have their change behind them and the record's state again, bool (rows,)."""
         past = self.place * _EVERY >= self.all.stop[self.copies]
-        return past & (self.state.distance(self.kept.states[self._here()]) <= _TOLERANCE)
+        return past & (self.state.distance(self.kept.states[self._here()]) <= tolerance)
 
     def ended(self) -> Tensor:
         """Return which copies are at their end, bool (rows,)."""

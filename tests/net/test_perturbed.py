@@ -108,6 +108,17 @@ def test_copies_whose_states_do_not_close_are_run_to_their_end(memory):
         assert (n_run[differs] >= left - part.ids.shape[1]).all()
 
 
+def test_sharing_is_given_up_where_it_is_wrong(monkeypatch, caplog):
+    vocab = KmerVocab(3, 1)
+    model, work = a_model(vocab, forget=20.0), [with_edits(vocab, n, seed=n) for n in (60, 90)]
+    monkeypatch.setitem(perturbed._CLOSED, False, 1e9)  # any state counts as the record's
+    monkeypatch.setattr(perturbed, "_KEPT_FLOATS", 1)
+    caplog.set_level("INFO")
+    found = list(forward_copies(model, work))
+    assert caplog.text.count("all are run to their ends") == 1
+    same_answers(found, forward_copies(model, work, exact=True))
+
+
 def test_copies_that_differ_in_no_kmer_are_the_record():
     vocab = KmerVocab(4, 3)
     sequence = np.frombuffer(b"ACGTACGTACGTAC", np.uint8)
