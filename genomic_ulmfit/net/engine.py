@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -33,6 +35,7 @@ from genomic_ulmfit.errors import PrecisionError, SettingError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids, by_length, pad
 from genomic_ulmfit.net.recurrence import Recurrence, State
+from genomic_ulmfit.net.workers import in_order, n_workers
 
 __all__ = [
     "Engine",
@@ -40,6 +43,7 @@ __all__ = [
     "Pool",
     "Precision",
     "best_device",
+    "check_precision",
     "evaluating",
     "forward",
     "has_bf16_units",
@@ -50,6 +54,7 @@ __all__ = [
 
 Precision = Literal["fp32", "bf16", "auto"]
 
+_FEW_ROWS = 16  # a batch that is cut so that all cores have work is not cut smaller
 _CHECKED_ROWS = 64
 _MOST_DRIFT = 0.05  # of a probability, in the worst of the checked rows
 _MEAN_DRIFT = 0.01
@@ -82,6 +87,12 @@ def has_bf16_units(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch can't tell
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def check_precision(precision: str) -> None:
+    """Refuse what is no `Precision`, with a `SettingError`."""
+    if precision not in ("fp32", "bf16", "auto"):
+        raise SettingError(f"precision is {precision!r}, wanted 'fp32', 'bf16' or 'auto'")
 
 
 @contextmanager
@@ -123,8 +134,7 @@ def make_engine(
     SettingError
         If `precision` is none of the three.
     """
-    if precision not in ("fp32", "bf16", "auto"):
-        raise SettingError(f"precision is {precision!r}, wanted 'fp32', 'bf16' or 'auto'")
+    check_precision(precision)
     where = best_device(device)
     if type(model).forward is not Classifier.forward:
         return PlainEngine(model, where)
@@ -165,11 +175,15 @@ class Engine:
         widths = model.config.widths[1:]
         layers = range(len(widths)) if model.config.pool == "all" else [len(widths) - 1]
         self.pooled = [(layer, widths[layer]) for layer in layers]
+        self.n_features = 3 * sum(width for _, width in self.pooled)
         self.head = copy.deepcopy(model.head).to(device).eval()
 
     def pool(self, n: int) -> Pool:
         """Return the pool of `n` rows that have read nothing."""
-        return Pool(self, n)
+        widths = [self.recurrence.widths[layer] for layer, _ in self.pooled]
+        sums = [torch.zeros(n, width, dtype=torch.float64, device=self.device) for width in widths]
+        highs = [torch.full((n, width), -torch.inf, device=self.device) for width in widths]
+        return Pool(self.pooled, sums, highs)
 
     def classify(self, features: Tensor) -> NDArray[np.float32]:
         """Turn pooled features (n, n_features) into logits (n, classes)."""
@@ -196,9 +210,17 @@ class Engine:
             Logits in the order of `rows`.
         """
         logits = np.empty((len(rows), self.n_classes), dtype=np.float32)
-        for batch in by_length([len(row) for row in rows], batch_size) if len(rows) else []:
-            longest_first = batch[::-1]
-            logits[longest_first] = self.classify(self._features([rows[i] for i in longest_first]))
+        if not len(rows):
+            return logits
+        share = math.ceil(len(rows) / n_workers(self.device))
+        batches = by_length([len(row) for row in rows], min(batch_size, max(share, _FEW_ROWS)))
+        longest_first = [batch[::-1] for batch in reversed(batches)]
+
+        def read(batch: list[int]) -> NDArray[np.float32]:
+            return self.classify(self._features([rows[i] for i in batch]))
+
+        for batch, found in zip(longest_first, in_order(read, longest_first, self.device), strict=True):
+            logits[batch] = found
             if advance is not None:
                 advance(len(batch))
         return logits
@@ -214,49 +236,60 @@ class Engine:
         return pool.features(state, lengths.to(self.device))
 
 
+@dataclass
 class Pool:
     """The running sum and maximum of the pooled layers' outputs.
 
-    Parameters
-    ----------
-    engine : Engine
-        Says which layers are pooled.
-    n : int
-        Rows.
-
     Attributes
     ----------
-    sums : list of float64 Tensor (n, width)
-    highs : list of float32 Tensor (n, width)
+    layers : list of (int, int)
+        Index and width of each pooled layer.
+    sums : list of float64 Tensor (n, padded width)
+    highs : list of float32 Tensor (n, padded width)
     """
 
-    def __init__(self, engine: Engine, n: int) -> None:
-        self.engine = engine
-        widths = [engine.recurrence.widths[layer] for layer, _ in engine.pooled]
-        self.sums = [torch.zeros(n, width, dtype=torch.float64, device=engine.device) for width in widths]
-        self.highs = [torch.full((n, width), -torch.inf, device=engine.device) for width in widths]
+    layers: list[tuple[int, int]]
+    sums: list[Tensor]
+    highs: list[Tensor]
+
+    def __getitem__(self, rows: slice | Tensor) -> Pool:
+        """Return some of the rows: views for a slice, copies for indices or a mask."""
+        return Pool(self.layers, [x[rows] for x in self.sums], [x[rows] for x in self.highs])
+
+    def __setitem__(self, rows: slice | Tensor, other: Pool) -> None:
+        """Write into some of the rows."""
+        for mine, given in zip(self.sums + self.highs, other.sums + other.highs, strict=True):
+            mine[rows] = given
 
     def add(self, state: State, n: int) -> None:
         """Take in the first `n` rows of a time step."""
-        for (layer, _), total, high in zip(self.engine.pooled, self.sums, self.highs, strict=True):
+        for (layer, _), total, high in zip(self.layers, self.sums, self.highs, strict=True):
             h = state.h[layer][:n]
             total[:n].add_(h)
             torch.maximum(high[:n], h, out=high[:n])
 
-    def features(self, state: State, lengths: Tensor) -> Tensor:
+    def merge(self, rows: Tensor, sums: list[Tensor], highs: list[Tensor]) -> None:
+        """Take in what other time steps have come to, for some of the rows."""
+        for mine, given in zip(self.sums, sums, strict=True):
+            mine[rows] += given
+        for mine, given in zip(self.highs, highs, strict=True):
+            mine[rows] = torch.maximum(mine[rows], given)
+
+    def features(self, last: State | list[Tensor], lengths: Tensor) -> Tensor:
         """Join the last, the maximal and the mean output, float32 (n, n_features), as the head reads them.
 
         Parameters
         ----------
-        state : State
-            After each row's last k-mer.
+        last : State or list of float32 Tensor (n, padded width)
+            After each row's last k-mer; of a list, the outputs of the pooled layers.
         lengths : int Tensor (n,)
             How many k-mers were taken in.
         """
+        if isinstance(last, State):
+            last = [last.h[layer] for layer, _ in self.layers]
         columns = []
-        for (layer, width), total, high in zip(self.engine.pooled, self.sums, self.highs, strict=True):
-            mean = (total / lengths[:, None]).float()
-            columns += [x[:, :width] for x in (state.h[layer], high, mean)]
+        for (_, width), h, total, high in zip(self.layers, last, self.sums, self.highs, strict=True):
+            columns += [x[:, :width] for x in (h, high, (total / lengths[:, None]).float())]
         return torch.cat(columns, dim=1)
 
 

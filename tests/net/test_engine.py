@@ -9,6 +9,7 @@ from genomic_ulmfit.net import engine
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier
 from genomic_ulmfit.net.engine import PlainEngine, forward, log_odds, make_engine, softmax
 from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.workers import in_order
 from tests.toy_models import CountGC
 
 TINY = AWDLSTMConfig(n_embedding=12, n_hidden=20, n_layers=2, pool="all")
@@ -97,6 +98,31 @@ def test_bf16_that_drifts_is_refused(model, monkeypatch):
     assert not make_engine(model, rows, precision="auto").bf16
     with pytest.raises(PrecisionError, match="use precision 'fp32'"):
         forward(model, rows, precision="bf16")
+
+
+def test_threads_change_no_answer_and_are_put_back(model):
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(2, 18, n).astype(np.uint8) for n in rng.integers(1, 60, 70)]
+    alone = forward(model, rows)
+    done = []
+    torch.set_num_threads(3)
+    try:
+        together = forward(model, rows, batch_size=9, advance=done.append)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert sum(done) == 70
+
+
+def test_an_error_in_a_thread_comes_out_and_threads_are_put_back():
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            list(in_order(lambda n: 1 // n, [1, 1, 0, 1], torch.device("cpu")))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_an_unknown_precision_is_refused(model):
