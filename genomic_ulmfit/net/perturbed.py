@@ -13,7 +13,7 @@ answer is that of every copy in full, some that shared are also run in full, and
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -26,9 +26,11 @@ from torch.nn import functional as F
 
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids, pad
+from genomic_ulmfit.net.echo import Echo
 from genomic_ulmfit.net.engine import Engine, PlainEngine, Pool, Precision, make_engine, softmax
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.recurrence import State
+from genomic_ulmfit.net.workers import in_order, n_workers
 
 __all__ = ["CopyLogits", "Edits", "forward_copies"]
 
@@ -36,8 +38,10 @@ log = logging.getLogger(__name__)
 
 _EVERY = 4  # k-mers from one kept state to the next: fewer cost memory, more make each copy run longer
 _KEPT_FLOATS = 2**26  # of the records held at once: 256 MiB
-_CLOSED = {False: 1e-6, True: 5e-3}  # difference of states, by bf16: rounding to it keeps them apart by more
-_DRIFT = {False: 5e-6, True: 1e-2}  # difference of probability by which sharing is given up
+# Difference of outputs, now and in the steps to come, at which a copy is given the record's rest, by bf16: rounding to
+# it keeps states apart. If some copies then are off by more than _DRIFT in probability, the next one is taken.
+_CLOSED = {False: (1e-4, 1e-6), True: (5e-3,)}
+_DRIFT = {False: 5e-6, True: 1e-2}
 _NEVER = -1.0
 _ONE_IN, _CHECKED = 100, 32  # copies that are checked, and how many at most
 _IDS_AT_ONCE = 2**22  # of copies that are run in full
@@ -154,22 +158,25 @@ def forward_copies(
         Of each record, in order.
     """
     engine: Engine | PlainEngine | None = None
-    sharing = True
+    tolerances: list[float] = []
     for group in _groups(model, work):
-        engine = engine or make_engine(model, [ids for ids, _ in group], precision=precision, device=device)
+        if engine is None:
+            engine = make_engine(model, [ids for ids, _ in group], precision=precision, device=device)
+            tolerances = [*_CLOSED[isinstance(engine, Engine) and engine.bf16], _NEVER]
         if exact or isinstance(engine, PlainEngine):
             yield from (_in_full(engine, ids, edits, batch_size) for ids, edits in group)
             continue
-        results = _run(engine, group, batch_size, _CLOSED[engine.bf16] if sharing else _NEVER)
-        if sharing and (drift := _drift(engine, group, results)) > _DRIFT[engine.bf16]:
-            log.info("copies: what was shared is wrong by %.1e, so all are run to their ends", drift)
-            sharing, results = False, _run(engine, group, batch_size, _NEVER)
+        results = _run(engine, group, batch_size, tolerances[0])
+        while (drift := _drift(engine, group, results)) > _DRIFT[engine.bf16]:
+            log.info("copies: what was shared is wrong by %.1e; run again, with less shared", drift)
+            del tolerances[0]
+            results = _run(engine, group, batch_size, tolerances[0])
         yield from results
 
 
 def _groups(model: Classifier, work: Iterable[_Item]) -> Iterator[list[_Item]]:
     """Put as many records together as may be held at once."""
-    a_place = 8 * sum(model.config.widths[1:])  # floats, at most: see `_Kept`
+    a_place = 10 * sum(model.config.widths[1:])  # floats, at most: see `_Kept`
     most = _KEPT_FLOATS // a_place * _EVERY
     group: list[_Item] = []
     longest = 0
@@ -220,7 +227,6 @@ def _drift(engine: Engine, group: list[_Item], results: list[CopyLogits]) -> flo
     return float(np.abs(softmax(np.array(found)[few]) - softmax(in_full)).max())
 
 
-@torch.inference_mode()
 def _run(engine: Engine, group: list[_Item], batch_size: int, tolerance: float) -> list[CopyLogits]:
     """Run the records of a group, then their copies from change to closing."""
     order = sorted(range(len(group)), key=lambda i: -len(group[i][0]))  # the engine wants the longest first
@@ -228,48 +234,66 @@ def _run(engine: Engine, group: list[_Item], batch_size: int, tolerance: float) 
     copies = _Copies(kept, [group[i][1] for i in order])
     of_records = kept.logits()
     logits = of_records[copies.record.cpu().numpy()]  # right already for copies that differ in no k-mer
-    n_run, shared = torch.zeros_like(copies.record), ~copies.differs
-    batch = _Batch(copies)
+    n_run, shared = np.zeros(len(logits), dtype=np.int64), ~copies.differs.cpu().numpy()
+    workers = n_workers(engine.device)
+    changed = copies.differs.nonzero()[:, 0]
+    shares = [changed[worker::workers] for worker in range(workers)]
+    for which, *found in in_order(lambda mine: _follow(copies, mine, batch_size, tolerance), shares, engine.device):
+        logits[which], n_run[which], shared[which] = found
+    log.info(
+        "copies: %d of %d shared the rest of their record; %d of %d k-mers were run",
+        *(shared.sum(), len(shared), n_run.sum(), kept.lengths[copies.record].sum()),
+        extra={"kmers_run": int(n_run.sum() + kept.lengths.sum())},
+    )
+    dealt = [copies.dealt(x) for x in (logits, n_run, shared)]
+    return [CopyLogits(of_records[i], *(x[i] for x in dealt)) for i in np.argsort(order)]
+
+
+@torch.inference_mode()
+def _follow(copies: _Copies, which: Tensor, batch_size: int, tolerance: float) -> list[NDArray[Any]]:
+    """Run some copies; return which they were, in the order in which they ended, and their logits, n_run and shared."""
+    batch = _Batch(copies, which)
+    nothing = torch.zeros(0, dtype=torch.bool, device=which.device)
+    found = [batch.leave(nothing, nothing)]
     while batch.fill(batch_size):
         batch.read()
         ended = batch.ended()
         closed = batch.closed(tolerance) & ~ended
         if (done := closed | ended).any():
-            which = batch.copies[done]
-            n_run[which], shared[which] = batch.n_run()[done], closed[done]
-            logits[which.cpu().numpy()] = batch.leave(done, closed)
-    log.info(
-        "copies: %d, of which %d shared their record's rest; %.1f k-mers run for each, of %.1f",
-        *(len(shared), int(shared.sum()), n_run.float().mean(), kept.lengths[copies.record].float().mean()),
-        extra={"kmers_run": int(n_run.sum() + kept.lengths.sum())},
-    )
-    found = copies.dealt(logits), copies.dealt(n_run.cpu().numpy()), copies.dealt(shared.cpu().numpy())
-    return [CopyLogits(of_records[i], *(x[i] for x in found)) for i in np.argsort(order)]
+            found.append(batch.leave(done, closed))
+    return [np.concatenate(x) for x in zip(*found, strict=True)]
 
 
 class _Kept:
     """Records that were run in full, and what is kept of them at places: before each fourth k-mer, and at the end.
 
-    That is their state, and pools of what comes before and of what comes after. Those of record `r` at place `p` are
-    in row ``p * n_records + r``.
+    That is their state, pools of what comes before and of what comes after, and what comes after does to a difference.
+    Those of record `r` at place `p` are in row ``p * n_records + r``.
     """
 
+    @torch.inference_mode()
     def __init__(self, engine: Engine, rows: list[Ids]) -> None:
         self.engine, self.n_records = engine, len(rows)
         ids, lengths = pad(rows)
         self.ids = F.pad(ids, (0, -ids.shape[1] % _EVERY)).t().contiguous().to(engine.device)
         self.lengths = lengths.to(engine.device)
         self.ends = -(-self.lengths // _EVERY)
-        state, nothing = engine.recurrence.zero(len(rows)), engine.pool(len(rows))
-        states, pools = [_stacked([state])], []
+        state, everyone = engine.recurrence.zero(len(rows)), torch.arange(len(rows), device=engine.device)
+        state.gates = []
+        states, pools, echoes = [state[everyone]], [], []
         for start in range(0, len(self.ids), _EVERY):
-            pools.append(engine.pool(len(rows)))
-            _read(engine, self.ids[start : start + _EVERY], self.lengths - start, state, pools[-1])
-            states.append(_stacked([state]))
-        after = [*accumulate(reversed(pools), lambda later, pool: _then(pool, later), initial=nothing)]
+            pool, echo = engine.pool(len(rows)), Echo.silence(engine.recurrence, len(rows))
+            for n in _walk(engine, self.ids[start : start + _EVERY], self.lengths - start, state):
+                pool.add(state, n)
+                echo.add(state, n)
+            states.append(state[everyone])
+            pools.append(pool)
+            echoes.append(echo)
         self.states = _stacked(states)
+        nothing = engine.pool(len(rows))
         self.before = _stacked_pools([*accumulate(pools, _then, initial=nothing)])
-        self.after = _stacked_pools(after[::-1])
+        self.after = _stacked_pools(_from_the_end(pools, _then, nothing))
+        self.echo = _stacked_echoes(_from_the_end(echoes, Echo.then, Echo.silence(engine.recurrence, len(rows))))
 
     def row(self, record: Tensor, place: Tensor) -> Tensor:
         """Return where what is kept of a record at a place stands."""
@@ -278,8 +302,7 @@ class _Kept:
     def logits(self) -> NDArray[np.float32]:
         """Score the records."""
         end = self.row(torch.arange(self.n_records, device=self.engine.device), self.ends)
-        features = _rows(self.before, end).features(self.states[end], self.lengths)
-        return self.engine.classify(features)
+        return self.engine.classify(self.before[end].features(self.states[end], self.lengths))
 
 
 class _Copies:
@@ -322,11 +345,10 @@ class _Copies:
 class _Batch:
     """Copies that run side by side. Those that are done leave, and the next take their places."""
 
-    def __init__(self, copies: _Copies) -> None:
-        self.all, self.kept = copies, copies.kept
-        self.waiting = copies.differs.nonzero()[:, 0]
-        self.copies, self.place = self.waiting[:0], self.waiting[:0]
-        self.state, self.pool = self.kept.states[self.waiting[:0]], _rows(self.kept.before, self.waiting[:0])
+    def __init__(self, copies: _Copies, waiting: Tensor) -> None:
+        self.all, self.kept, self.waiting = copies, copies.kept, waiting
+        self.copies, self.place = waiting[:0], waiting[:0]
+        self.state, self.pool = self.kept.states[waiting[:0]], self.kept.before[waiting[:0]]
 
     def fill(self, batch_size: int) -> bool:
         """Let in copies that wait, each before its first change; False where there is nothing left to run."""
@@ -336,7 +358,7 @@ class _Batch:
         self.place = torch.cat([self.place, self.all.first[fresh] // _EVERY])
         begin = self._here()[n:]
         self.state = _stacked([self.state, self.kept.states[begin]])
-        self.pool = _stacked_pools([self.pool, _rows(self.kept.before, begin)])
+        self.pool = _stacked_pools([self.pool, self.kept.before[begin]])
         return len(self.copies) > 0
 
     def read(self) -> None:
@@ -345,35 +367,36 @@ class _Batch:
         if (left < _EVERY).any():
             left, order = left.sort(descending=True, stable=True)
             self._keep(order)
-        _read(self.kept.engine, self.all.ids(self.copies, self.place), left, self.state, self.pool)
+        for n in _walk(self.kept.engine, self.all.ids(self.copies, self.place), left, self.state):
+            self.pool.add(self.state, n)
         self.place = self.place + 1
 
-    def n_run(self) -> Tensor:
-        """Return how many k-mers were run for each copy, int64 (rows,)."""
-        return torch.minimum(self.place * _EVERY, self._lengths()) - self.all.first[self.copies] // _EVERY * _EVERY
-
     def closed(self, tolerance: float) -> Tensor:
-        """Return which copies have their change behind them and the record's state again, bool (rows,)."""
-        past = self.place * _EVERY >= self.all.stop[self.copies]
-        return past & (self.state.distance(self.kept.states[self._here()]) <= tolerance)
+        """Return which copies have their change behind them, and nothing left that would show, bool (rows,)."""
+        past, here = self.place * _EVERY >= self.all.stop[self.copies], self._here()
+        return past & (self.kept.echo[here].difference(self.state, self.kept.states[here]) <= tolerance)
 
     def ended(self) -> Tensor:
         """Return which copies are at their end, bool (rows,)."""
         return self.place == self.kept.ends[self.all.record[self.copies]]
 
-    def leave(self, done: Tensor, closed: Tensor) -> NDArray[np.float32]:
-        """Take out the copies that are done (rows,), and score them: if closed (rows,), with the record's rest."""
-        here, record = self._here()[done], self.all.record[self.copies[done]]
-        state, end = self.state[done], self.kept.row(record, self.kept.ends[record])
-        state[closed[done]] = self.kept.states[end[closed[done]]]
-        whole = _then(_rows(self.pool, done), _rows(self.kept.after, here))
-        features = whole.features(state, self.kept.lengths[record])
+    def leave(self, done: Tensor, closed: Tensor) -> list[NDArray[Any]]:
+        """Take out the copies that are done (rows,); if closed (rows,), the record's rest is theirs.
+
+        Return which they were, their logits, how many k-mers were run for them, and which had closed.
+        """
+        copies, lengths, here, closed = self.copies[done], self._lengths()[done], self._here()[done], closed[done]
+        n_run = torch.minimum(self.place[done] * _EVERY, lengths) - self.all.first[copies] // _EVERY * _EVERY
+        state, pool = self.state[done], _then(self.pool[done], self.kept.after[here])
+        record = self.all.record[copies[closed]]
+        state[closed] = self.kept.states[self.kept.row(record, self.kept.ends[record])]
         self._keep(~done)
-        return self.kept.engine.classify(features)
+        logits = self.kept.engine.classify(pool.features(state, lengths))
+        return [copies.cpu().numpy(), logits, n_run.cpu().numpy(), closed.cpu().numpy()]
 
     def _keep(self, rows: Tensor) -> None:
         self.copies, self.place = self.copies[rows], self.place[rows]
-        self.state, self.pool = self.state[rows], _rows(self.pool, rows)
+        self.state, self.pool = self.state[rows], self.pool[rows]
 
     def _lengths(self) -> Tensor:
         return self.kept.lengths[self.all.record[self.copies]]
@@ -383,40 +406,37 @@ class _Batch:
         return self.kept.row(self.all.record[self.copies], self.place)
 
 
-def _read(engine: Engine, ids: Tensor, left: Tensor, state: State, pool: Pool) -> None:
-    """Read ids (time, rows) of rows that have so many left, the most first; state and pool go on in place."""
+def _walk(engine: Engine, ids: Tensor, left: Tensor, state: State) -> Iterator[int]:
+    """Read ids (time, rows) of rows that have so many left (rows,), the most first."""
     n_rows = (left > torch.arange(len(ids), device=left.device)[:, None]).sum(dim=1).tolist()
-    for n in engine.recurrence.walk(ids, state, n_rows):
-        pool.add(state, n)
+    return engine.recurrence.walk(ids, state, n_rows)
 
 
 def _then(pool: Pool, later: Pool) -> Pool:
     """Pool k-mers and those that follow."""
     sums = [a + b for a, b in zip(pool.sums, later.sums, strict=True)]
     highs = [torch.maximum(a, b) for a, b in zip(pool.highs, later.highs, strict=True)]
-    return _pool(pool, sums, highs)
+    return Pool(pool.layers, sums, highs)
 
 
-def _rows(pool: Pool, rows: Tensor) -> Pool:
-    """Return some rows of a pool."""
-    return _pool(pool, [x[rows] for x in pool.sums], [x[rows] for x in pool.highs])
-
-
-def _pool(like: Pool, sums: list[Tensor], highs: list[Tensor]) -> Pool:
-    made = like.engine.pool(0)
-    made.sums, made.highs = sums, highs
-    return made
-
-
-def _stacked_pools(pools: Sequence[Pool]) -> Pool:
-    """Put rows of pools below one another."""
-    sums = [torch.cat(x) for x in zip(*(pool.sums for pool in pools), strict=True)]
-    highs = [torch.cat(x) for x in zip(*(pool.highs for pool in pools), strict=True)]
-    return _pool(pools[0], sums, highs)
+def _from_the_end(parts: list[Any], then: Callable[[Any, Any], Any], nothing: Any) -> list[Any]:
+    """Join each part with all that follow it; the last is nothing."""
+    return [*accumulate(reversed(parts), lambda later, part: then(part, later), initial=nothing)][::-1]
 
 
 def _stacked(states: Sequence[State]) -> State:
-    """Put rows of states below one another, in new memory."""
-    h = [torch.cat(x) for x in zip(*(state.h for state in states), strict=True)]
-    c = [torch.cat(x) for x in zip(*(state.c for state in states), strict=True)]
-    return State(h, c)
+    return State(_joined([x.h for x in states]), _joined([x.c for x in states]))
+
+
+def _stacked_pools(pools: Sequence[Pool]) -> Pool:
+    return Pool(pools[0].layers, _joined([x.sums for x in pools]), _joined([x.highs for x in pools]))
+
+
+def _stacked_echoes(echoes: Sequence[Echo]) -> Echo:
+    """Stack what is asked of them later."""
+    return Echo([], _joined([x.loudest for x in echoes]), _joined([x.largest for x in echoes]))
+
+
+def _joined(layers: list[list[Tensor]]) -> list[Tensor]:
+    """Put rows below rows, layer by layer."""
+    return [torch.cat(x) for x in zip(*layers, strict=True)]
