@@ -5,8 +5,9 @@ covers the base is replaced, averaged over those windows, in nats: positive wher
 the perturbation analysis of Heyer's Genomic-ULMFiT, on the log-odds scale. Positions are 0-based in the record as
 given; `saliency_track` turns them into genome coordinates.
 
-A copy is run only from its change to where the net has forgotten it (`genomic_ulmfit.net.perturbed`). Log-odds are
-those of copies run in full to 4e-5, which is 1e-5 in probability.
+A copy is run only from its change to where the change will never show again (`genomic_ulmfit.net.perturbed`). Its
+probability is that of the copy run in full to 1e-5, which is 4e-5 in log-odds where the call is open (p = 0.5), and
+more in log-odds the surer it is.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
-from genomic_ulmfit.net.engine import Precision, log_odds
+from genomic_ulmfit.net.engine import Precision, check_precision, log_odds
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.perturbed import Edits, forward_copies
 from genomic_ulmfit.predict import encode_records, predict_proba
@@ -123,7 +124,7 @@ def saliency(
     UnknownClassError
         If there is no such class, or there are several to choose from.
     SettingError
-        If there is nothing to replace with, or a length, a motif or `draws` is not usable.
+        If there is nothing to replace with, or a length, a motif, `draws` or `precision` is not usable.
     PrecisionError
         If "bf16" was asked for and changes the answers too much.
     """
@@ -327,6 +328,7 @@ def _perturbed(
     device: str | None,
 ) -> Iterator[_Seen]:
     """Plan the copies of each record and score them; plans are made a few records ahead, as scoring asks for them."""
+    check_precision(precision)
     plans: deque[dict[str, _Replacements]] = deque()
 
     def work() -> Iterator[tuple[Ids, list[Edits]]]:

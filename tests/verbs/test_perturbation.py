@@ -158,6 +158,7 @@ def test_records_at_take_the_window_round_a_call_and_the_better_strand():
         ("ACG", {"lengths": (0,)}, SettingError),
         ("ACG", {"lengths": (1,), "draws": 0}, SettingError),
         ("ACG", {"lengths": (), "inserts": ["AX"]}, SettingError),
+        ("ACG", {"lengths": (1,), "precision": "int4"}, SettingError),
         ("ACG", {"lengths": (1,), "target": "z"}, UnknownClassError),
     ],
 )
