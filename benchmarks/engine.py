@@ -27,7 +27,7 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
-from benchmarks.fastai_peer import FastaiPeer
+from benchmarks.fastai_peer import PEER_BATCH, FastaiPeer
 from genomic_ulmfit.net.engine import best_device, softmax
 from genomic_ulmfit.net.perturbed import Edits, forward_copies
 from genomic_ulmfit.scanning import window_at
@@ -77,9 +77,9 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     return perf_counter() - began, result
 
 
-def part(n: int, kmers_each: float, budget: int) -> int:
-    """Return how many units of work keep within a budget of k-mers."""
-    return min(n, max(2, int(budget / kmers_each) // 2 * 2))
+def part(n: int, kmers_each: float, budget: int, *, batch: int = 2) -> int:
+    """Return how many units of work keep within a budget of k-mers: whole batches, one at least."""
+    return min(n, max(1, int(budget / kmers_each) // batch) * batch)
 
 
 def scan_row(size: str, window: str, step: int, models: Path) -> Row:
@@ -109,7 +109,7 @@ def scan_row(size: str, window: str, step: int, models: Path) -> Row:
         model=size,
         against="fastai get_preds",
         n=n,
-        n_peer=part(n, each, most_theirs),
+        n_peer=part(n, each, most_theirs, batch=PEER_BATCH),
         n_ours=part(n, each / 3, most_ours),
         peer=theirs,
         ours=ours,
@@ -152,7 +152,7 @@ def saliency_row(size: str, models: Path) -> Row:
         model=size,
         against="every copy in full, fastai",
         n=sum(draws * (len(record) - length + 1) for length in lengths),
-        n_peer=part(len(text), each, TIMED_KMERS[size][0]),
+        n_peer=part(len(text), each, TIMED_KMERS[size][0], batch=PEER_BATCH),
         n_ours=of_a_draw * (draws if size == "small" else 1),
         peer=theirs,
         ours=ours,
@@ -214,7 +214,7 @@ def prediction_row(size: str, models: Path) -> Row:
         model=size,
         against="fastai get_preds; difference: alone",
         n=len(records),
-        n_peer=part(len(records), kmers.mean() / 5000, TIMED_KMERS[size][0]),
+        n_peer=part(len(records), kmers.mean() / 5000, TIMED_KMERS[size][0], batch=PEER_BATCH),
         n_ours=part(len(records), kmers.mean() / 5000, TIMED_KMERS[size][1]),
         peer=lambda n: peer(texts[:n]),
         ours=lambda n, precision: gu.predict_proba(model, records[:n], **in_precision(precision)),

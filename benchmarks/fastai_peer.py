@@ -31,7 +31,8 @@ from fastai.text.all import (
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.kmers import PAD, UNK, KmerVocab
 
-_PIECE = 72  # fastai's default
+PEER_BATCH = 64  # fastai's default, as is
+_PIECE = 72
 
 
 class AllLayers(AWD_LSTM):
@@ -79,7 +80,7 @@ class FastaiPeer:
         lengths = [len(row[0]) for row in rows]
         pad = Pad_Chunk(pad_idx=PAD, seq_len=_PIECE)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return SortedDL(rows, res=lengths, bs=64, before_batch=pad, n_inp=1, num_workers=0, device=device)
+        return SortedDL(rows, res=lengths, bs=PEER_BATCH, before_batch=pad, n_inp=1, num_workers=0, device=device)
 
     def _kmers(self, text: str) -> list[str]:
         k, stride = self.vocab.k, self.vocab.stride

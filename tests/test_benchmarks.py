@@ -51,7 +51,8 @@ def test_kmers_that_the_engine_says_it_ran_are_added_up(benchmark):
     assert heard.lines == ["first 1", "second", "third"]
 
 
-def test_a_part_of_a_row_fits_its_budget_and_is_even(benchmark):
+def test_a_part_of_a_row_fits_its_budget_and_is_whole_batches(benchmark):
     assert benchmark.part(1000, 10, 255) == 24
     assert benchmark.part(10, 10, 10_000) == 10
     assert benchmark.part(1000, 10, 1) == 2
+    assert benchmark.part(1000, 10, 1, batch=64) == 64
