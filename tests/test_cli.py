@@ -14,7 +14,7 @@ import genomic_ulmfit as gu
 from genomic_ulmfit.cli import app, main
 from tests.toy_models import MotifAt
 
-VERBS = ["dataset", "pretrain", "finetune", "train", "evaluate", "predict", "scan", "saliency", "info", "demo"]
+VERBS = ["dataset", "pretrain", "finetune", "train", "evaluate", "info", "predict", "scan", "saliency", "demo"]
 
 
 @pytest.fixture(scope="module")
