@@ -16,7 +16,8 @@ from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.errors import FileFormatError
 from genomic_ulmfit.files import existing, open_text
-from genomic_ulmfit.genome.intervals import HEADER_NAMES, Interval, read_aliases, rename
+from genomic_ulmfit.genome.aliases import read_aliases, rename
+from genomic_ulmfit.genome.intervals import Interval, is_header
 
 if TYPE_CHECKING:
     from Bio.SeqFeature import SeqFeature
@@ -115,7 +116,7 @@ def guess_format(path: Path) -> str:
                 continue
             if fields[0] == "LOCUS":
                 return "genbank"
-            if fields[1:2] and fields[1].lower() in HEADER_NAMES:
+            if is_header(line):
                 return "bed"
             if len(fields) > 4 and fields[2].isdecimal() and fields[3] in ("+", "-", "0") and not fields[1].isdecimal():
                 return "sga"

@@ -14,14 +14,13 @@ from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.errors import FileFormatError
 from genomic_ulmfit.files import existing, open_text
+from genomic_ulmfit.genome.aliases import read_aliases, rename
 from genomic_ulmfit.genome.genes import guess_format, read_genes
 from genomic_ulmfit.genome.intervals import (
     Interval,
     bed_rows,
     parse_bed_row,
-    read_aliases,
     read_intervals,
-    rename,
 )
 
 __all__ = ["read_genes", "read_tss"]
