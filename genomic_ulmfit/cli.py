@@ -122,10 +122,9 @@ def dataset(
     _check_outputs(output)
     opened = gu.Genome(genome, aliases=aliases)
     regions = _split(opened, split, test, seed)
-    how = {} if feature is None else {"feature": feature}
     records = gu.promoter_dataset(
         opened,
-        gu.read_tss(tss, format=format, aliases=aliases, **how),
+        gu.read_tss(tss, format=format, feature=feature, aliases=aliases, genome=opened),
         upstream=upstream,
         downstream=downstream,
         negatives=negatives,
