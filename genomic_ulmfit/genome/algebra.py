@@ -1,11 +1,12 @@
 """Interval algebra on PyRanges: lists of `Interval` in and out, 0-based half-open, strand disregarded.
 
-Bases covered by an interval are what counts: an interval of length zero covers none.
+Bases covered by an interval are what counts: an interval of length zero covers none. Intervals that cross the origin of
+a circular chromosome are cut there first, by `linear_parts`; only `pad` goes on behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from genomic_ulmfit.errors import OutOfRangeError, UnknownChromosomeError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pybedtools
     import pyranges
 
-__all__ = ["complement", "merge", "overlapping", "pad", "subtract", "to_bedtool", "to_pyranges"]
+__all__ = ["complement", "linear_parts", "merge", "overlapping", "pad", "subtract", "to_bedtool", "to_pyranges"]
 
 
 def to_pyranges(intervals: Iterable[Interval]) -> pyranges.PyRanges:
@@ -106,15 +107,18 @@ def complement(intervals: Iterable[Interval], chrom_sizes: Mapping[str, int]) ->
     """
     intervals = list(intervals)
     for interval in intervals:
-        if interval.chrom not in chrom_sizes:
-            raise UnknownChromosomeError(interval.chrom, list(chrom_sizes))
-        if interval.end > chrom_sizes[interval.chrom]:
-            raise OutOfRangeError(interval.chrom, interval.start, interval.end, chrom_sizes[interval.chrom])
+        size = _size(interval, chrom_sizes)
+        if interval.end > size:
+            raise OutOfRangeError(interval.chrom, interval.start, interval.end, size)
     return subtract([Interval(chrom, 0, size) for chrom, size in chrom_sizes.items()], intervals)
 
 
-def pad(intervals: Iterable[Interval], bp: int, chrom_sizes: Mapping[str, int]) -> list[Interval]:
-    """Return the intervals made longer by `bp` on either side, cut off at the chromosomes' ends.
+def pad(
+    intervals: Iterable[Interval], bp: int, chrom_sizes: Mapping[str, int], circular: Collection[str] = ()
+) -> list[Interval]:
+    """Return the intervals made longer by `bp` on either side.
+
+    They are cut off at the ends of linear chromosomes. On `circular` ones they go on behind the origin, in two parts.
 
     Raises
     ------
@@ -125,14 +129,55 @@ def pad(intervals: Iterable[Interval], bp: int, chrom_sizes: Mapping[str, int]) 
     --------
     >>> pad([Interval("chr1", 5, 90, "a")], 20, {"chr1": 100})
     [Interval(chrom='chr1', start=0, end=100, name='a', score=0.0, strand='.')]
+    >>> [i.id for i in pad([Interval("plasmid", 5, 10)], 20, {"plasmid": 100}, circular={"plasmid"})]
+    ['plasmid:85-100(.)', 'plasmid:0-30(.)']
     """
     padded = []
     for interval in intervals:
-        if interval.chrom not in chrom_sizes:
-            raise UnknownChromosomeError(interval.chrom, list(chrom_sizes))
-        end = min(interval.end + bp, chrom_sizes[interval.chrom])
-        padded.append(interval._replace(start=max(0, interval.start - bp), end=end))
+        size = _size(interval, chrom_sizes)
+        start, end = interval.start - bp, interval.end + bp
+        if interval.chrom not in circular:
+            padded.append(interval._replace(start=max(0, start), end=min(end, size)))
+        elif end - start >= size:
+            padded.append(interval._replace(start=0, end=size))
+        else:
+            padded += linear_parts([interval._replace(start=start, end=end)], chrom_sizes)
     return padded
+
+
+def linear_parts(intervals: Iterable[Interval], chrom_sizes: Mapping[str, int]) -> list[Interval]:
+    """Cut the intervals that cross the origin of a circular chromosome into the parts before and behind it.
+
+    Others stay as they are. A BED or bedGraph file can hold the parts, and not an interval that crosses.
+
+    Raises
+    ------
+    UnknownChromosomeError
+        If an interval's chromosome is not in `chrom_sizes`.
+    OutOfRangeError
+        If an interval is longer than its chromosome.
+
+    Examples
+    --------
+    >>> [i.id for i in linear_parts([Interval("plasmid", 90, 120, strand="-")], {"plasmid": 100})]
+    ['plasmid:90-100(-)', 'plasmid:0-20(-)']
+    """
+    parts = []
+    for interval in intervals:
+        size = _size(interval, chrom_sizes)
+        if interval.length > size:
+            raise OutOfRangeError(interval.chrom, interval.start, interval.end, size)
+        whole = interval.wrapped(size)
+        parts.append(whole._replace(end=min(whole.end, size)))
+        if whole.end > size:
+            parts.append(whole._replace(start=0, end=whole.end - size))
+    return parts
+
+
+def _size(interval: Interval, chrom_sizes: Mapping[str, int]) -> int:
+    if interval.chrom not in chrom_sizes:
+        raise UnknownChromosomeError(interval.chrom, list(chrom_sizes))
+    return chrom_sizes[interval.chrom]
 
 
 def _ranges(intervals: list[Interval]) -> pyranges.PyRanges:

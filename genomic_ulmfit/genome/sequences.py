@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genomic_ulmfit.errors import OutOfRangeError, UnknownChromosomeError
-from genomic_ulmfit.genome.intervals import Interval, read_aliases
+from genomic_ulmfit.genome.aliases import core, read_aliases
+from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sources import check_letters, open_source
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ class Genome:
     source : str, Path, SeqRecord, iterable of SeqRecord, or mapping of str to SeqRecord, Seq or str
         A path is a FASTA (plain, gzipped, bgzipped), 2bit or GenBank file (plain, gzipped), told by content.
     aliases : mapping of str to str, str or Path, optional
-        Other names for chromosomes, to the genome's own: ``{"chr20": "20"}``, or a file with two columns.
+        Other names for chromosomes, to the genome's own: ``{"chr20": "20"}``, a file with two columns, or UCSC's
+        chromAlias.txt.
+    circular : bool, str or iterable of str, optional
+        Chromosomes that are circular beside those that a GenBank file or record calls so; True for all.
 
     Attributes
     ----------
@@ -40,12 +44,15 @@ class Genome:
     chrom_sizes : dict of str to int
         Chromosome lengths in bp, in the order of the file.
     circular : frozenset of str
-        Chromosomes that a GenBank file or record says are circular.
+        The circular chromosomes. An interval that crosses the origin of one is written as in GFF3: its start lies on
+        the chromosome, its end past the chromosome's end.
     aliases : dict of str to str
-        As given.
+        Other names, to the genome's own.
 
     Raises
     ------
+    UnknownChromosomeError
+        If `circular` names a chromosome that is not there.
     FileFormatError
         If the file is none of these, holds no sequence, is cut off, names two records alike, or its letters are not
         nucleotides.
@@ -60,14 +67,26 @@ class Genome:
     >>> record = genome.fetch(Interval("chr1", 1, 5, strand="-"))
     >>> record.id, str(record.seq)
     ('chr1:1-5(-)', 'CGGT')
+    >>> Genome({"plasmid": "AACCGGTT"}, circular=True).sequence("plasmid", 6, 10)
+    'TTAA'
     """
 
-    def __init__(self, source: Any, aliases: Mapping[str, str] | str | Path | None = None) -> None:
+    def __init__(
+        self,
+        source: Any,
+        aliases: Mapping[str, str] | str | Path | None = None,
+        circular: bool | str | Iterable[str] | None = None,
+    ) -> None:
         self._source = open_source(source)
         self.name = self._source.name
         self.chrom_sizes = dict(self._source.sizes)
-        self.circular = self._source.circular
-        self.aliases = read_aliases(aliases)
+        self.aliases = read_aliases(aliases, known=self.chrom_sizes)
+        self.circular = self._source.circular | self._named(circular)
+
+    def _named(self, circular: bool | str | Iterable[str] | None) -> frozenset[str]:
+        if circular is None or isinstance(circular, bool):
+            return frozenset(self.chrom_sizes if circular else ())
+        return frozenset(self.resolve(chrom) for chrom in ([circular] if isinstance(circular, str) else circular))
 
     def __repr__(self) -> str:
         """Name the source and say how much there is."""
@@ -87,12 +106,25 @@ class Genome:
         if name in self.chrom_sizes:
             return name
         known = list(self.chrom_sizes)
-        likely = next((other for other in known if _core(other) == _core(chrom)), None)
+        likely = next((other for other in known if core(other) == core(chrom)), None)
         if likely is None:
             hint = f"map the names with aliases={{{chrom!r}: NAME}}{_ON_THE_COMMAND_LINE}"
         else:
             hint = f"if {likely!r} is meant, map the names with aliases={{{chrom!r}: {likely!r}}}{_ON_THE_COMMAND_LINE}"
         raise UnknownChromosomeError(chrom, known, hint)
+
+    def wrap(self, interval: Interval) -> Interval:
+        """Return the interval with its start on the chromosome where that is circular, else as it is.
+
+        Windows around a start near the origin begin below 0; `fetch` wants them wrapped.
+
+        Raises
+        ------
+        UnknownChromosomeError
+            If there is no such chromosome.
+        """
+        chrom = self.resolve(interval.chrom)
+        return interval.wrapped(self.chrom_sizes[chrom]) if chrom in self.circular else interval
 
     def locate(self, interval: Interval) -> Interval:
         """Return the interval under the genome's own name of its chromosome, refusing one that is not inside it.
@@ -102,11 +134,13 @@ class Genome:
         UnknownChromosomeError
             If there is no such chromosome.
         OutOfRangeError
-            Unless ``0 <= start < end <= size``.
+            Unless ``0 <= start < end <= size``; on a circular chromosome unless ``0 <= start < size`` and it is 1 to
+            ``size`` bp long.
         """
         chrom = interval.chrom if interval.chrom in self.chrom_sizes else self.resolve(interval.chrom)
         size = self.chrom_sizes[chrom]
-        if not 0 <= interval.start < interval.end <= size:
+        limit = size + interval.start if chrom in self.circular and interval.start < size else size
+        if not 0 <= interval.start < interval.end <= limit:
             raise OutOfRangeError(chrom, interval.start, interval.end, size)
         return interval._replace(chrom=chrom)
 
@@ -125,12 +159,15 @@ class Genome:
         UnknownChromosomeError
             If there is no such chromosome.
         OutOfRangeError
-            Unless ``0 <= start < end <= size``.
+            If it is not inside the chromosome, see `locate`.
         FileFormatError
             If the file has letters there that are not nucleotides.
         """
         name = self.locate(Interval(chrom, start, end)).chrom
-        text = self._source.fetch(name, start, end)
+        size = self.chrom_sizes[name]
+        text = self._source.fetch(name, start, min(end, size))
+        if end > size:
+            text += self._source.fetch(name, 0, end - size)
         check_letters(text, self.name, f"{name}:{start}-{end}")
         return text
 
@@ -153,7 +190,7 @@ class Genome:
         UnknownChromosomeError
             If there is no such chromosome.
         OutOfRangeError
-            Unless ``0 <= start < end <= size``.
+            If it is not inside the chromosome, see `locate`.
         FileFormatError
             If the file has letters there that are not nucleotides.
         """
@@ -178,9 +215,3 @@ class Genome:
         """Yield the sequence of each interval, as `fetch` does, in their order."""
         for interval in intervals:
             yield self.fetch(interval)
-
-
-def _core(chrom: str) -> str:
-    """Return what is left of a name without the prefixes and suffixes in which naming schemes differ."""
-    core = chrom.lower().removeprefix("chr").split(".")[0]
-    return "m" if core == "mt" else core
