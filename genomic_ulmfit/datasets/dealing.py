@@ -49,7 +49,10 @@ def deal(groups: np.ndarray, classes: Sequence[Hashable], fractions: Sequence[fl
     members = _members(groups)
     parts = [part for part, fraction in enumerate(fractions) if fraction > 0]
     if len(members) < len(parts):
-        raise DatasetError(f"{len(members)} groups of records can't be dealt to {len(parts)} parts")
+        raise DatasetError(
+            f"the records make {len(members)} groups, too few for {len(parts)} parts; split them otherwise, or set the "
+            "fraction of a part to 0"
+        )
     wanted = {name: [fraction * n for fraction in fractions] for name, n in _tally(classes).items()}
     have = {name: [0] * len(fractions) for name in wanted}
     dealt = np.zeros(len(groups), dtype=np.int64)

@@ -57,6 +57,8 @@ class KmerSet:
         Of any lengths; k-mers with letters other than A, C, G and T are left out.
     k : int
         1 to 32.
+    simple : bool
+        Whether k-mers of low complexity, as `homology_groups` takes them, count.
 
     Examples
     --------
@@ -65,11 +67,12 @@ class KmerSet:
     (2, [True, True, False])
     """
 
-    def __init__(self, sequences: Iterable[str | Seq], k: int = 25) -> None:
+    def __init__(self, sequences: Iterable[str | Seq], k: int = 25, *, simple: bool = True) -> None:
         self.k = k
         kmers = canonical_kmers(sequences, k)[0]
         kmers.sort()  # np.unique hashes, which takes many times as long
-        self._kmers = kmers[_first_of_run(kmers)]
+        kmers = kmers[_first_of_run(kmers)]
+        self._kmers = kmers if simple else kmers[~_low_complexity(kmers, k)]
 
     def __len__(self) -> int:
         """Return the number of different k-mers."""
@@ -111,8 +114,8 @@ def homology_groups(sequences: Iterable[str | Seq], *, k: int = 25, most: int | 
     k : int
         1 to 32.
     most : int, optional
-        In how many different sequences a k-mer may lie. By default a tenth of them, and at least 50: as
-        adapters and other made ends, but hardly anything in a genome.
+        In how many different sequences a k-mer may lie. By default a tenth of them, and at least 50:
+        adapters and primers lie in more, a genome's repeats hardly ever.
 
     Returns
     -------

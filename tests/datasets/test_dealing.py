@@ -36,7 +36,7 @@ def test_the_worth_of_a_part_by_hand():
 def test_the_largest_group_is_in_the_first_part_and_no_part_is_empty(groups):
     sizes = Counter(groups)
     if len(sizes) < 3:
-        with pytest.raises(DatasetError, match="can't be dealt to 3 parts"):
+        with pytest.raises(DatasetError, match="too few for 3 parts"):
             deal(np.array(groups), groups, (0.8, 0.1, 0.1))
         return
     parts = deal(np.array(groups), ["a"] * len(groups), (0.8, 0.1, 0.1))

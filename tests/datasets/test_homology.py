@@ -70,6 +70,12 @@ def test_hits_are_sequences_that_share_a_kmer_with_the_set(inside, asked, k):
     assert hits.tolist() == [not held.isdisjoint(slow_kmers(text, k)) for text in asked]
 
 
+@given(st.lists(st.text("ACg", max_size=20) | st.text("A", min_size=8, max_size=20)), st.sampled_from([1, 3, 7, 8]))
+def test_a_set_may_leave_simple_kmers_out(inside, k):
+    held = {kmer for text in inside for kmer in slow_kmers(text, k)}
+    assert len(KmerSet(inside, k, simple=False)) == sum(k < 4 or dust(kmer, k) <= 2 for kmer in held)
+
+
 def dust(kmer, k):
     letters = ["ACGT"[kmer >> 2 * i & 3] for i in range(k)]
     triplets = [tuple(letters[i : i + 3]) for i in range(k - 2)]

@@ -266,7 +266,7 @@ def test_every_record_is_in_one_part_and_groups_are_whole(said, method, seed):
     records = [record(i, texts[i], label=label, group=str(group)) for i, (label, group) in enumerate(said)]
     n_groups = len(records) if method == "random" else len({group for _, group in said})
     if n_groups < 3:
-        with pytest.raises(DatasetError, match=f"{n_groups} groups of records can't be dealt to 3 parts"):
+        with pytest.raises(DatasetError, match=f"the records make {n_groups} groups, too few for 3 parts"):
             split_records(records, method, seed=seed)
         return
     found = split_records(iter(records), method, seed=seed)
