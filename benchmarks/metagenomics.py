@@ -45,7 +45,8 @@ from Bio.Seq import Seq, reverse_complement
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
-from genomic_ulmfit.datasets.records import read_records
+from genomic_ulmfit.datasets.records import SPLITS, part, read_records
+from genomic_ulmfit.datasets.splits import split_records
 from genomic_ulmfit.errors import DatasetError
 
 FORWARD, REVERSE = "CCTACGGGAGGCAGCAG", "CCGTCAATTCMTTTRAGT"
@@ -54,6 +55,7 @@ N_READS = {"amplicon": 28_000, "shotgun": 28_224}
 LENGTH = {"amplicon": 180, "shotgun": 250}  # bp, before insertions and deletions
 ERRORS = (0.001, 0.021)
 INDELS = 0.2
+FRACTIONS = (0.865, 0.065, 0.07)  # of train, valid and test, as in Heyer's notebooks
 
 
 def read_references(path: str | Path) -> list[SeqRecord]:
@@ -226,6 +228,7 @@ def main() -> None:
     parser.add_argument("--errors", type=float, nargs=2, default=ERRORS, metavar=("FIRST", "LAST"))
     parser.add_argument("--indels", type=float, default=INDELS, help="share of insertions and deletions among errors")
     parser.add_argument("--rank", choices=RANKS, default="genus", help="what the label names")
+    parser.add_argument("--split", choices=("group", "random"), help=f"divide by {FRACTIONS}; group: by reference")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
 
@@ -234,6 +237,9 @@ def main() -> None:
     options = {"n_reads": a.reads, "length": a.length, "errors": tuple(a.errors), "indels": a.indels}
     reads = simulate(references, a.kind, rank=a.rank, seed=a.seed, **options)
     report(references, reads, sites(references, a.kind, a.length or LENGTH[a.kind]))
+    if a.split:
+        reads = split_records(reads, a.split, fractions=FRACTIONS, seed=a.seed)
+        print("split       " + ", ".join(f"{name} {len(part(reads, name)):,}" for name in SPLITS) + f" by {a.split}")
     gu.write_dataset(reads, a.out)
     print(f"{a.kind} reads in {a.out} after {perf_counter() - began:.1f} s")
 

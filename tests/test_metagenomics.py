@@ -233,16 +233,28 @@ def test_impossible_numbers_are_refused(references, wrong):
         metagenomics.simulate(references, "shotgun", **wrong)
 
 
-def test_the_script_prints_its_counts_and_writes_the_reads(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "metagenomics"
-    folder.mkdir()
-    genes = {"S1": gene(dna(70, 3)), "S2": gene(dna(70, 4)), "S3": dna(300, 5)}
-    text = "".join(f">{name} Bacilli Bacillales Bacillaceae G{name}\n{letters}\n" for name, letters in genes.items())
-    (folder / "1000seq.fasta.gz").write_text(text)  # plain or gzipped is told by content
-    out = tmp_path / "reads.fa"
-    monkeypatch.setattr("sys.argv", ["metagenomics", str(out), "--data", str(tmp_path), "--reads", "30"])
+def run_script(monkeypatch, folder: Path, genes: dict[str, str], *options: str) -> Path:
+    (folder / "metagenomics").mkdir()
+    text = "".join(f">{name} Bacilli Bacillales Bacillaceae {name[0]}\n{letters}\n" for name, letters in genes.items())
+    (folder / "metagenomics" / "1000seq.fasta.gz").write_text(text)  # plain or gzipped is told by content
+    out = folder / "reads.fa"
+    monkeypatch.setattr("sys.argv", ["metagenomics", str(out), "--data", str(folder), *options])
     metagenomics.main()
+    return out
+
+
+def test_the_script_prints_its_counts_and_writes_the_reads(tmp_path, monkeypatch, capsys):
+    genes = {"A1": gene(dna(70, 3)), "B1": gene(dna(70, 4)), "C1": dna(300, 5)}
+    out = run_script(monkeypatch, tmp_path, genes, "--reads", "30")
     printed = capsys.readouterr().out
     assert "references  3, 2 used, 1 without both primers" in printed
     assert str(out) in printed
-    assert {record.annotations["label"] for record in gu.read_dataset(out)} == {"GS1", "GS2"}
+    assert {record.annotations["label"] for record in gu.read_dataset(out)} == {"A", "B"}
+
+
+def test_the_script_keeps_equal_references_on_one_side(tmp_path, monkeypatch):
+    genes = {f"{name}{i}": gene(dna(70, i // 2)) for name in "AB" for i in range(8)}  # A0 A1 B0 B1 have one amplicon
+    records = gu.read_dataset(run_script(monkeypatch, tmp_path, genes, "--reads", "400", "--split", "group"))
+    sides = {(r.annotations["group"], r.annotations["split"]) for r in records}
+    assert sorted(group for group, _ in sides) == ["A0", "A2", "A4", "A6"]
+    assert {split for _, split in sides} == {"train", "valid", "test"}
