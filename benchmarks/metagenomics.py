@@ -20,10 +20,11 @@ Grinder's `poly4`), from 0.1 % at the first base to 2.1 % at the last, 0.5 % on 
 substitutions (Grinder's default), the rest insertions and deletions alike, so that lengths vary by a few bases. An
 ambiguous letter is kept, or misread as any of the four bases.
 
-How near that comes: measured on a random tenth of the reads, the package's 4-mer regression alone is right on 95 % of
-amplicon and 94 % of shotgun reads (92 and 86 % of the latter with 1 and 2 % errors at each base), more than the
-published nets on theirs (92.4 and 88.0 %). Either their reads were harder or the nets worse than a regression: figures
-on the two sets can't be compared. No model is right on many more than 95 % of 180-bp amplicon reads: genera share them.
+How near that comes: measured with `--split random`, the package's 4-mer regression alone is right on 94 % of amplicon
+and 93 % of shotgun reads (on a random tenth, 92 and 86 % of the latter with 1 and 2 % errors at each base), more than
+the published nets on theirs (92.4 and 88.0 %). Either their reads were harder or the nets worse than a regression:
+figures on the two sets can't be compared. With `--split group` it is right on 79 and 87 %. No model is right on many
+more than 95 % of 180-bp amplicon reads at random: genera share them.
 
 A read's `group` is the reference it came from; references that can't be told apart (the same gene, or for amplicons the
 same stretch) share the id of the first of them, even where they are of two genera.
