@@ -15,16 +15,7 @@ from typing import Any
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
-from genomic_ulmfit.datasets.formats import (
-    annotated,
-    as_bed,
-    as_fasta,
-    described,
-    read_fasta,
-    read_table,
-    remark,
-    write_text,
-)
+from genomic_ulmfit.datasets import formats
 from genomic_ulmfit.errors import DatasetError, FileFormatError, SettingError
 from genomic_ulmfit.files import existing, open_text, replacing
 from genomic_ulmfit.genome.intervals import Interval
@@ -178,15 +169,16 @@ def write_dataset(
     """
     path = Path(path)
     records = _checked(records, {}, labelled=True)
-    lines = [as_fasta(record) for record in records]
-    rows = [row for interval in map(_named_place, records) if interval for row in as_bed(interval, chrom_sizes or {})]
+    lines = [formats.as_fasta(record) for record in records]
+    places = [interval for interval in map(_named_place, records) if interval]
+    rows = [row for interval in places for row in formats.as_bed(interval, chrom_sizes or {})]
     if not rows:
-        write_text(path, lines)
+        formats.write_text(path, lines)
         return path
     bed = _bed_beside(path)
     with replacing(bed) as temporary:  # renamed after the FASTA: a BED alone is taken for somebody else's
         temporary.write_text("".join(rows), encoding="utf-8")
-        write_text(path, lines)
+        formats.write_text(path, lines)
     return path
 
 
@@ -293,7 +285,7 @@ def mask_records(records: Iterable[SeqRecord], start: int, end: int) -> list[Seq
             raise DatasetError(
                 f"{_who(number, record)} is {len(sequence)} bp long, too short for the mask {start}:{end}"
             )
-        masked.append(annotated(record, {}, seq=sequence[:start] + "N" * (end - start) + sequence[end:]))
+        masked.append(formats.annotated(record, {}, seq=sequence[:start] + "N" * (end - start) + sequence[end:]))
     return masked
 
 
@@ -309,7 +301,7 @@ def _read(source: Source, fill: _Fill, *, labelled: bool) -> list[SeqRecord]:
     if not first:
         raise FileFormatError(path, "holds no records: the file is empty")
     needed = ["sequence", "label"] if labelled and "label" not in fill else ["sequence"]
-    records = read_fasta(path) if first.startswith(">") else read_table(path, first, needed)
+    records = formats.read_fasta(path) if first.startswith(">") else formats.read_table(path, first, needed)
     try:
         return _checked(records, fill, labelled=labelled)
     except DatasetError as error:
@@ -334,7 +326,7 @@ def _finder(key: str, pattern: str) -> Callable[[str, SeqRecord], str]:
         raise SettingError(f"the {key} pattern {pattern!r} is no regular expression: {error}") from None
 
     def find(who: str, record: SeqRecord) -> str:
-        header = f"{record.id} {remark(record)}".strip()
+        header = f"{record.id} {formats.remark(record)}".strip()
         match = compiled.search(header)
         value = match[min(1, compiled.groups)] if match else None
         if not value:
@@ -350,9 +342,9 @@ def _checked(records: Iterable[SeqRecord], fill: _Fill, *, labelled: bool) -> li
         if not isinstance(record, SeqRecord):
             raise TypeError(f"wanted SeqRecords, got {record!r}")
         who = _who(number, record)
-        record = described(record, who)
+        record = formats.described(record, who)
         extra = {key: find(who, record) for key, find in fill.items() if key not in record.annotations}
-        checked.append(_check(number, annotated(record, extra) if extra else record, labelled))
+        checked.append(_check(number, formats.annotated(record, extra) if extra else record, labelled))
     if not checked:
         raise DatasetError("there are no records")
     return checked
