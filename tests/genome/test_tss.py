@@ -231,6 +231,14 @@ def test_starts_that_are_not_exact_are_left_out_and_counted(caplog):
     assert "left out 6 CDS features" in caplog.text
 
 
+def test_features_that_begin_on_another_record_are_left_out_and_counted(caplog):
+    remote = SimpleLocation(10, 20, 1, ref="other")
+    near = SimpleLocation(30, 40, 1)
+    record = _record(remote, CompoundLocation([remote, near]), CompoundLocation([near, remote]), None)
+    assert [gene[:4] for gene in read_genes(record)] == [("chr", 30, 40, "g2")]
+    assert "left out 3 CDS features" in caplog.text
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_genbank_file_reads_as_its_record(tmp_path, pack):
     record = _record(
