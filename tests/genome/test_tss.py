@@ -127,6 +127,22 @@ def test_intervals_and_tables_are_read_as_bed(kind):
     assert {tss.chrom for tss in read_tss(kind(rows), aliases={"chr1": "1"})} == {"1"}
 
 
+@pytest.mark.parametrize("kind", [list, to_pyranges, to_bedtool])
+def test_boxes_in_memory_need_the_format_named(kind, caplog):
+    boxes = [Interval("chr1", 950, 1010, "one_1", 0.0, "+"), Interval("chr1", 1989, 2049, "two_1", 0.0, "-")]
+    assert _short(read_tss(kind(boxes), format="epdnew")) == STARTS
+    assert not caplog.records
+    assert [tss.start for tss in read_tss(kind(boxes))] == [950, 2048]
+    assert "pass format='epdnew'" in caplog.text
+    caplog.clear()
+    assert read_tss(kind(boxes), format="bed")[0].start == 950
+    assert not caplog.records
+    with pytest.raises(FileFormatError, match="boxes are 60 bp long"):
+        read_tss([boxes[0], Interval("chr1", 5, 6, strand="+")], format="epdnew")
+    with pytest.raises(ValueError, match="'bed' or 'epdnew', got format 'sga'"):
+        read_tss(kind(boxes), format="sga")
+
+
 def test_intervals_without_strand_are_refused():
     with pytest.raises(FileFormatError, match="needs a strand"):
         read_tss([Interval("chr1", 5, 90)])
