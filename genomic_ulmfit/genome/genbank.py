@@ -51,22 +51,25 @@ def take_features(source: Any) -> Annotation:
             raise TypeError(f"wanted a SeqRecord, got {record!r}")
         if record.annotations.get("topology") == "circular":
             circles[str(record.id)] = len(record)
-        located = [feature for feature in record.features if feature.location is not None]
-        features += [_parts(str(record.id), feature) for feature in located]
+        features += [_parts(str(record.id), feature) for feature in record.features]
     return Annotation(features, circles)
 
 
 def _parts(chrom: str, feature: SeqFeature) -> list[Part]:
-    """Return the parts of a location from 5' to 3', as Biopython orders them."""
+    """Return the parts of a location from 5' to 3', as Biopython orders them; what lies elsewhere has no strand."""
     name = first_of({key: values[0] for key, values in feature.qualifiers.items() if values}, _NAMES)
+    elsewhere = Part(feature.type, chrom, 0, 0, ".", name, True, True)
+    if feature.location is None:
+        return [elsewhere]
     parts = []
     for part in feature.location.parts:
-        if part.ref is None:  # a part that lies on another record says nothing here
-            start, end = _position(part.start), _position(part.end)
+        start, end = _position(part.start), _position(part.end)
+        if start is None or end is None or part.ref is not None:
+            parts.append(elsewhere)
+        else:
             strand = {1: "+", -1: "-"}.get(part.strand, ".")
-            known = start is not None and end is not None
-            open_start, open_end = not (known and _is_exact(part.start)), not (known and _is_exact(part.end))
-            parts.append(Part(feature.type, chrom, start or 0, end or 0, strand, name, open_start, open_end))
+            open_start, open_end = not _is_exact(part.start), not _is_exact(part.end)
+            parts.append(Part(feature.type, chrom, start, end, strand, name, open_start, open_end))
     return parts
 
 

@@ -107,7 +107,7 @@ def _known(
     counts: dict[str, int] = {}
     genes, dropped = [], 0
     for parts in annotation.features:
-        kind = parts[0].type if parts else ""
+        kind = parts[0].type
         counts[kind] = counts.get(kind, 0) + 1
         if kind == feature:
             size = annotation.circles.get(parts[0].chrom, 0)

@@ -242,18 +242,19 @@ def bed_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
     Of a table of UCSC's, the first column is left out where the row of names calls it ``bin``.
     """
-    skipped = 0
+    skipped, is_first = 0, True
     with open_text(path) as handle:
         for number, line in enumerate(handle, 1):
-            fields = _fields(line)
-            if is_header(line):
+            fields, is_comment = _fields(line), line.startswith("#")
+            if (is_comment or is_first) and is_header(line):
                 skipped = int(column_names(line)[0] == "bin")
-            elif fields and not line.startswith("#") and fields[0] not in ("track", "browser"):
+            elif fields and not is_comment and fields[0] not in ("track", "browser"):
+                is_first = False
                 yield number, fields[skipped:]
 
 
 def is_header(line: str) -> bool:
-    """Tell a row of column names, also where it is commented out."""
+    """Tell a row of column names, commented out or not."""
     return not _STARTS.isdisjoint(column_names(line)[1:3])
 
 

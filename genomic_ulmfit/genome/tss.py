@@ -27,6 +27,7 @@ __all__ = ["read_genes", "read_tss"]
 
 _log = logging.getLogger(__name__)
 _FORMATS = ("epdnew", "bed", "narrowpeak", "sga", "gff3", "gtf", "genbank", "regulondb")
+_BOX, _BEFORE = 60, 49  # bp of an EPDnew row, and of it before the TSS
 _Rows = list[tuple[int, list[str], Interval]]
 
 
@@ -43,7 +44,8 @@ def read_tss(
     Parameters
     ----------
     source : str, Path, SeqRecord, iterable of SeqRecord, or what `read_intervals` takes
-        Files may be gzipped. Tables and intervals follow the convention of "bed", records that of "genbank".
+        Files may be gzipped. Tables and intervals follow the convention of "bed", or of "epdnew" if `format` says so;
+        records that of "genbank".
     format : {"epdnew", "bed", "narrowpeak", "sga", "gff3", "gtf", "genbank", "regulondb"}, optional
         The convention; told by content if not given, and logged.
 
@@ -81,7 +83,7 @@ def read_tss(
         If a row is malformed or without strand (with the line number), if the rows follow two conventions, or if no
         start is left.
     ValueError
-        If `format` is none of the above.
+        If `format` is none of the above, or not one for the source.
 
     Examples
     --------
@@ -91,39 +93,55 @@ def read_tss(
     if format is not None and format not in _FORMATS:
         raise ValueError(f"format must be one of {', '.join(_FORMATS)}, got {format!r}")
     names = read_aliases(aliases, known=genome.chrom_sizes if genome else None)
-    if not isinstance(source, str | Path):
-        return _from_memory(source, feature or "CDS", names)
-    path = existing(source)
-    kind = format or guess_format(path)
-    if kind in ("gff3", "gtf", "genbank"):
-        starts = first_bases(path, format=kind, feature=feature or "CDS", aliases=names)
-    elif kind == "regulondb":
-        starts = read_promoter_set(path, sigma=feature, aliases=names, genome=genome)
-    elif kind == "sga":
-        starts = rename(_from_sga(path), names)
+    if isinstance(source, str | Path):
+        kind, starts = _from_file(existing(source), format, feature, names, genome)
     else:
-        kind, starts = _from_bed(path, format)
-        starts = rename(starts, names)
-    _log.info("%s: read as %s, %d starts", path, kind, len(starts))
+        kind, starts = _from_memory(source, format, feature or "CDS", names)
+    _log.info("%s: read as %s, %d starts", source if isinstance(source, str | Path) else "source", kind, len(starts))
     return starts
 
 
-def _from_memory(source: Any, feature: str, aliases: Mapping[str, str]) -> list[Interval]:
-    if isinstance(source, SeqRecord):
-        return first_bases(source, feature=feature, aliases=aliases)
-    if not (hasattr(source, "columns") or hasattr(source, "df") or hasattr(source, "intervals")):
-        source = list(source)
-        if source and isinstance(source[0], SeqRecord):
-            return first_bases(source, feature=feature, aliases=aliases)
-    intervals = read_intervals(source, aliases=aliases)
+def _from_file(
+    path: Path, format: str | None, feature: str | None, aliases: Mapping[str, str], genome: Genome | None
+) -> tuple[str, list[Interval]]:
+    kind = format or guess_format(path)
+    if kind in ("gff3", "gtf", "genbank"):
+        return kind, first_bases(path, format=kind, feature=feature or "CDS", aliases=aliases)
+    if kind == "regulondb":
+        return kind, read_promoter_set(path, sigma=feature, aliases=aliases, genome=genome)
+    if kind == "sga":
+        return kind, rename(_from_sga(path), aliases)
+    kind, starts = _from_bed(path, format)
+    return kind, rename(starts, aliases)
+
+
+def _from_memory(
+    source: Any, format: str | None, feature: str, aliases: Mapping[str, str]
+) -> tuple[str, list[Interval]]:
+    is_table = hasattr(source, "columns") or hasattr(source, "df") or hasattr(source, "intervals")
+    source = source if is_table else [source] if isinstance(source, SeqRecord | Interval) else list(source)
+    if not is_table and source and isinstance(source[0], SeqRecord):
+        return "genbank", first_bases(source, feature=feature, aliases=aliases)
+    return _from_intervals(read_intervals(source, aliases=aliases), format)
+
+
+def _from_intervals(intervals: list[Interval], format: str | None) -> tuple[str, list[Interval]]:
+    if format not in (None, "bed", "epdnew"):
+        raise ValueError(f"tables and intervals are read as 'bed' or 'epdnew', got format {format!r}")
     for row, interval in enumerate(intervals):
         if interval.strand == "." or not interval.length:
             raise FileFormatError("intervals", f"row {row}: a TSS needs a strand and a base, got {interval.id}")
-    return [_first_base(interval) for interval in intervals]
+        if format == "epdnew" and interval.length != _BOX:
+            raise FileFormatError("intervals", f"row {row}: EPDnew's boxes are {_BOX} bp long, got {interval.id}")
+    if format == "epdnew":
+        return format, [interval.window(-_BEFORE, _BEFORE + 1) for interval in intervals]
+    if format is None and intervals and all(interval.length == _BOX for interval in intervals):
+        _log.warning("all intervals are %d bp long: if they are EPDnew's boxes, pass format='epdnew'", _BOX)
+    return "bed", [_first_base(interval) for interval in intervals]
 
 
 def _first_base(interval: Interval) -> Interval:
-    return interval._replace(start=interval.first, end=interval.first + 1)
+    return interval.window(0, 1)
 
 
 # BED ------------------------------------------------------------------------------------------------------------------
@@ -167,8 +185,8 @@ def _stranded(path: Path, line: int, fields: list[str]) -> Interval:
 def _is_epdnew_box(fields: list[str], interval: Interval) -> bool:
     """Tell a box of -49 to +10 whose thick part goes from the TSS to the downstream end."""
     start, end = interval.start, interval.end
-    thick = (start + 49, end) if interval.strand == "+" else (start, start + 11)
-    return interval.length == 60 and fields[6:8] == [str(thick[0]), str(thick[1])]
+    thick = (start + _BEFORE, end) if interval.strand == "+" else (start, end - _BEFORE)
+    return interval.length == _BOX and fields[6:8] == [str(thick[0]), str(thick[1])]
 
 
 def _is_narrow_peak(fields: list[str], interval: Interval) -> bool:

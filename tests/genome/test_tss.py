@@ -127,6 +127,22 @@ def test_intervals_and_tables_are_read_as_bed(kind):
     assert {tss.chrom for tss in read_tss(kind(rows), aliases={"chr1": "1"})} == {"1"}
 
 
+@pytest.mark.parametrize("kind", [list, to_pyranges, to_bedtool])
+def test_boxes_in_memory_need_the_format_named(kind, caplog):
+    boxes = [Interval("chr1", 950, 1010, "one_1", 0.0, "+"), Interval("chr1", 1989, 2049, "two_1", 0.0, "-")]
+    assert _short(read_tss(kind(boxes), format="epdnew")) == STARTS
+    assert not caplog.records
+    assert [tss.start for tss in read_tss(kind(boxes))] == [950, 2048]
+    assert "pass format='epdnew'" in caplog.text
+    caplog.clear()
+    assert read_tss(kind(boxes), format="bed")[0].start == 950
+    assert not caplog.records
+    with pytest.raises(FileFormatError, match="boxes are 60 bp long"):
+        read_tss([boxes[0], Interval("chr1", 5, 6, strand="+")], format="epdnew")
+    with pytest.raises(ValueError, match="'bed' or 'epdnew', got format 'sga'"):
+        read_tss(kind(boxes), format="sga")
+
+
 def test_intervals_without_strand_are_refused():
     with pytest.raises(FileFormatError, match="needs a strand"):
         read_tss([Interval("chr1", 5, 90)])
@@ -229,6 +245,14 @@ def test_starts_that_are_not_exact_are_left_out_and_counted(caplog):
     )
     assert [gene.name for gene in read_genes(record)] == ["g1", "g2"]
     assert "left out 6 CDS features" in caplog.text
+
+
+def test_features_that_begin_on_another_record_are_left_out_and_counted(caplog):
+    remote = SimpleLocation(10, 20, 1, ref="other")
+    near = SimpleLocation(30, 40, 1)
+    record = _record(remote, CompoundLocation([remote, near]), CompoundLocation([near, remote]), None)
+    assert [gene[:4] for gene in read_genes(record)] == [("chr", 30, 40, "g2")]
+    assert "left out 3 CDS features" in caplog.text
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
