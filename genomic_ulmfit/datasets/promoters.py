@@ -178,12 +178,13 @@ def _negatives(
     drawn: dict[str, list[SeqRecord]] = {}
     for number, part in enumerate(SPLITS):
         n = round(ratio * len(positives[part]))
-        windows = [] if n == 0 else draw_negatives(
+        drawn[part] = [] if n == 0 else draw_negatives(
             genome, [_interval(record) for record in positives[part]], n, strategy=strategy, padding=0,
             exclude=avoided, within=[region for region in regions if region.name == part], genes=genes,
             accept=_Without(_others(shared, part)), seed=[seed, number],
         )  # fmt: skip
-        drawn[part] = list(genome.fetch_many(windows))
+        for record in drawn[part]:
+            del record.annotations["strategy"]  # a data set on disk has no field for it
         shared[part] = np.concatenate([shared[part], _kmers(drawn[part])])
         _log.info("%s: %d positives, %d negatives (%s)", part, len(positives[part]), n, strategy)
     return drawn
