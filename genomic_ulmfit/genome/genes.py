@@ -57,7 +57,7 @@ def read_genes(
     and ``mRNA_start_NF`` in GFF3 and GTF.
 
     Rows of a CDS belong together where they have the same transcript as Parent, or else the same ID (GFF3), or the same
-    ``transcript_id`` (GTF).
+    ``transcript_id`` (GTF). A GTF file without rows of type "transcript" has them made of its exons.
 
     Raises
     ------

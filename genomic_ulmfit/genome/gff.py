@@ -36,7 +36,8 @@ def read_gff(path: Path, format: str) -> Annotation:
     """Read a GFF3 or GTF file, plain or gzipped.
 
     The rows of one coding sequence make one feature: in GFF3 those with the same transcript as Parent, or else the same
-    ID; in GTF those with the same ``transcript_id``. Every other row is a feature.
+    ID; in GTF those with the same ``transcript_id``. So do the exons of a transcript in a GTF file without rows of
+    type transcript. Every other row is a feature.
 
     Parameters
     ----------
@@ -55,8 +56,12 @@ def read_gff(path: Path, format: str) -> Annotation:
     FileFormatError
         If a row is malformed, with its line number.
     """
-    rows = list(_rows(path, _gff3_attributes if format == "gff3" else _gtf_attributes))
-    keys = _gff3_keys(rows) if format == "gff3" else map(_gtf_keys, rows)
+    if format == "gff3":
+        rows = list(_rows(path, _gff3_attributes))
+        keys = _gff3_keys(rows)
+    else:
+        rows = _with_transcripts(list(_rows(path, _gtf_attributes)))
+        keys = _gtf_keys(rows)
     grouped: dict[tuple[str, ...], list[Part]] = {}
     for row, found in zip(rows, keys, strict=True):
         for key in found:
@@ -85,10 +90,18 @@ def _gff3_keys(rows: list[_Row]) -> Iterator[list[tuple[str, ...]]]:
             yield by_parent or [(str(row.number),)]
 
 
-def _gtf_keys(row: _Row) -> list[tuple[str, ...]]:
-    transcript = row.attributes.get("transcript_id")
-    is_part = row.part.type == "CDS" and transcript
-    return [("CDS", row.part.chrom, str(transcript)) if is_part else (str(row.number),)]
+def _gtf_keys(rows: list[_Row]) -> Iterator[list[tuple[str, ...]]]:
+    for row in rows:
+        transcript = row.attributes.get("transcript_id")
+        is_part = row.part.type in ("CDS", "transcript") and transcript
+        yield [(row.part.type, row.part.chrom, str(transcript)) if is_part else (str(row.number),)]
+
+
+def _with_transcripts(rows: list[_Row]) -> list[_Row]:
+    """Let exons be parts of transcripts where a GTF file has no rows of these, as older ones of UCSC."""
+    if any(row.part.type in TRANSCRIPTS for row in rows):
+        return rows
+    return [row._replace(part=row.part._replace(type="transcript")) if row.part.type == "exon" else row for row in rows]
 
 
 def _along_strand(parts: list[Part], size: int) -> list[Part]:

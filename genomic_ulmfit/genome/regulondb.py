@@ -6,6 +6,7 @@ Of release 10.9, 2,465 rows of the reverse strand are one base low: the printed 
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,9 +19,9 @@ from genomic_ulmfit.genome.intervals import Interval
 if TYPE_CHECKING:
     from genomic_ulmfit.genome.sequences import Genome
 
-__all__ = ["CHROM", "Promoter", "promoters", "read_promoter_set"]
+__all__ = ["CHROM", "Promoter", "read_promoter_set"]
 
-CHROM = "NC_000913.3"  # no row names it: all positions are on E. coli K-12 MG1655
+CHROM = "NC_000913.3"  # E. coli K-12 MG1655, where the header names no other version of it; rows name none
 _STRANDS = {"forward": "+", "reverse": "-"}
 _log = logging.getLogger(__name__)
 
@@ -71,34 +72,31 @@ def read_promoter_set(
     UnknownChromosomeError
         If the genome does not have the chromosome.
     """
-    rows = list(promoters(path, aliases))
+    rows = list(_promoters(path, aliases))
     wanted = [row for row in rows if sigma is None or row.sigma.lower() == sigma.lower()]
     if not wanted:
-        has = ", ".join(
-            f"{number} {name or 'without'}" for name, number in Counter(row.sigma for row in rows).most_common()
-        )
-        raise FileFormatError(
-            path, f"has no promoter of {sigma or 'known position'}; of the sigma factors it has {has or 'none'}"
-        )
+        counts = Counter(row.sigma or "without" for row in rows).most_common()
+        has = ", ".join(f"{number} {name}" for name, number in counts) or "none"
+        raise FileFormatError(path, f"has no promoter of {sigma or 'any sigma factor'} with a position; it has {has}")
     if sigma is not None:
         _log.info("%s: took %d promoters of %s, of %d", path, len(wanted), sigma, len(rows))
     if genome is not None:
         return _checked(path, wanted, genome)
     if any(row.tss.strand == "-" and row.tss.name.startswith("TSS_") for row in wanted):
-        message = (
-            "%s: rows TSS_... of the reverse strand are one base low in release 10.9; pass genome to have them moved"
-        )
-        _log.warning(message, path)
+        _log.warning("%s: rows TSS_... of - are one base low in release 10.9; pass genome to have them moved", path)
     return [row.tss for row in wanted]
 
 
-def promoters(path: Path, aliases: Mapping[str, str]) -> Iterator[Promoter]:
+def _promoters(path: Path, aliases: Mapping[str, str]) -> Iterator[Promoter]:
     """Yield the rows that have a strand and a position; those that have not are counted, and their number is logged."""
-    dropped = 0
+    chrom, dropped = CHROM, 0
     with open_text(path) as handle:
         for number, line in enumerate(handle, 1):
-            if line.strip() and not line.startswith(("#", "1)")):
-                row = _promoter(path, number, line.rstrip("\r\n").split("\t"), aliases.get(CHROM, CHROM))
+            if line.startswith("#"):
+                named = re.search(r"NC_000913\.\d+", line)
+                chrom = named[0] if named else chrom
+            elif line.strip() and not line.startswith("1)"):
+                row = _promoter(path, number, line.rstrip("\r\n").split("\t"), aliases.get(chrom, chrom))
                 dropped += row is None
                 if row is not None:
                     yield row
@@ -119,10 +117,8 @@ def _promoter(path: Path, number: int, fields: list[str], chrom: str) -> Promote
         return None
     if sum(letter.isupper() for letter in sequence) != 1:
         raise FileFormatError(path, "wanted a sequence with the TSS in upper case, and nothing else", line=number)
-    end = int(position)
-    return Promoter(
-        Interval(chrom, end - 1, end, "_".join(name.split()) or ".", 0.0, _STRANDS[strand]), sigma, sequence
-    )
+    tss = Interval(chrom, int(position) - 1, int(position), "_".join(name.split()) or ".", strand=_STRANDS[strand])
+    return Promoter(tss, sigma, sequence)
 
 
 def _checked(path: Path, rows: list[Promoter], genome: Genome) -> list[Interval]:

@@ -73,6 +73,16 @@ def test_gtf_and_gff3_of_the_same_genes_agree(tmp_path):
         assert [gene[1:4] for gene in found] == [(10, 40, "a"), (10, 40, "b")]
 
 
+def test_exons_make_transcripts_where_there_are_no_rows_of_these(tmp_path):
+    rows = [("exon", 11, 20, "t1"), ("exon", 31, 40, "t1"), ("CDS", 15, 20, "t1"), ("exon", 35, 60, "t2")]
+    text = [
+        f'c\t.\t{kind}\t{start}\t{end}\t.\t-\t.\tgene_id "g"; transcript_id "{t}";\n' for kind, start, end, t in rows
+    ]
+    path = _write(tmp_path / "x.gtf", "".join(text))
+    assert [tss.start for tss in read_tss(path, feature="transcript")] == [39, 59]
+    assert [gene[1:3] for gene in read_genes(path, feature="transcript")] == [(10, 40), (34, 60)]
+
+
 @pytest.mark.parametrize("ninth", ['gene_id "a', "gene_id", 'gene_id "a"; x', 'gene_id "a" "b";', "gene_id=a"])
 def test_malformed_attributes_are_refused_with_the_line(tmp_path, ninth):
     row = "chr1\t.\tgene\t1\t5\t.\t+\t.\t"

@@ -9,6 +9,7 @@ import re
 import shutil
 import struct
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pybedtools
@@ -137,3 +138,12 @@ def test_text_of_a_2bit_file_agrees_with_its_fasta(tmp_path):
     for twobit, fasta in (("foo.2bit", "foo.2bit.fa"), ("volvox.2bit", "volvox.2bit.fa.gz")):
         both = [_read(ODD / "2bit" / f"twobit-js_{name}", tmp_path) for name in (twobit, fasta)]
         assert both[0] == both[1]
+
+
+def test_all_fixtures_are_as_their_readme_says():
+    readme = (ODD.parent / "README.md").read_text()
+    sums = dict(re.findall(r"^\| `([^`]+)` \|.* `([0-9a-f]{64})` \|$", readme, re.MULTILINE))
+    files = [
+        path for path in ODD.parent.rglob("*") if path.is_file() and path.name not in ("README.md", ".gitattributes")
+    ]
+    assert sums == {str(path.relative_to(ODD.parent)): sha256(path.read_bytes()).hexdigest() for path in files}

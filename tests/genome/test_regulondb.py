@@ -73,12 +73,20 @@ def test_both_layouts_give_the_same_starts(tmp_path, rows, layout, name, caplog)
     assert "read as regulondb, 3 starts" in caplog.text
 
 
+def test_the_header_names_the_version_of_the_genome(tmp_path, rows):
+    path = _write(tmp_path / "x.txt", "# Genome version: U00096.2, Refseq version: NC_000913.2; GI:1\n" + _older(rows))
+    assert {tss.chrom for tss in read_tss(path)} == {"NC_000913.2"}
+    assert {tss.chrom for tss in read_tss(path, aliases={"NC_000913.2": "chr"})} == {"chr"}
+
+
 def test_feature_takes_one_sigma_factor(tmp_path, rows, caplog):
     path = _write(tmp_path / "x.tsv", _newer(rows))
     with caplog.at_level(logging.INFO):
         assert [tss.name for tss in read_tss(path, feature="sigma24")] == ["bbp_(cluster)"]
     assert "took 1 promoters of sigma24, of 3" in caplog.text
-    with pytest.raises(FileFormatError, match=r"no promoter of CDS; .* 1 sigma70, 1 Sigma24, 1 without"):
+    with pytest.raises(
+        FileFormatError, match=r"no promoter of CDS with a position; it has 1 sigma70, 1 Sigma24, 1 without"
+    ):
         read_tss(path, feature="CDS")
 
 
