@@ -1,7 +1,9 @@
 from .datasets.promoters import promoter_dataset as promoter_dataset
+from .datasets.records import mask_records as mask_records
 from .datasets.records import read_dataset as read_dataset
 from .datasets.records import write_dataset as write_dataset
 from .datasets.splits import split_genome as split_genome
+from .datasets.splits import split_records as split_records
 from .errors import GenomicUlmfitError as GenomicUlmfitError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate

@@ -16,6 +16,7 @@ from genomic_ulmfit.genome.tracks import track_format
 __all__ = [
     "Aliases",
     "BatchSize",
+    "Circular",
     "DataFile",
     "Device",
     "Epochs",
@@ -81,6 +82,7 @@ Target = Annotated[str | None, typer.Option(help="Class to speak of, where there
 Aliases = Annotated[
     Path | None, typer.Option(help="Two columns: a chromosome's name in the interval files, and in the genome.")
 ]
+Circular = Annotated[bool, typer.Option("--circular", help="All chromosomes are circles; GenBank says which are.")]
 ModelFile = Annotated[Path, typer.Argument(help="Model file (.safetensors).", show_default=False)]
 GenomeFile = Annotated[Path, typer.Argument(help="FASTA (plain, gzip, bgzip), 2bit or GenBank.", show_default=False)]
 DataFile = Annotated[Path, typer.Argument(help="Labelled FASTA, CSV or TSV.", show_default=False)]

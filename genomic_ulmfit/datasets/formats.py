@@ -18,8 +18,9 @@ from Bio import SeqIO
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
-from genomic_ulmfit.errors import DatasetError, FileFormatError, OutOfRangeError
+from genomic_ulmfit.errors import DatasetError, FileFormatError
 from genomic_ulmfit.files import open_text, replacing
+from genomic_ulmfit.genome.algebra import linear_parts
 from genomic_ulmfit.genome.intervals import Interval
 
 __all__ = ["annotated", "as_bed", "as_fasta", "described", "read_fasta", "read_table", "remark", "write_text"]
@@ -138,12 +139,7 @@ def _field(record: SeqRecord, key: str) -> str:
 
 def as_bed(interval: Interval, chrom_sizes: Mapping[str, int]) -> list[str]:
     """Return the row of an interval, or two where it crosses the origin of a chromosome whose size is told."""
-    size = chrom_sizes.get(interval.chrom, interval.end)
-    if interval.start >= size or interval.length > size:
-        raise OutOfRangeError(interval.chrom, interval.start, interval.end, size)
-    rows = [interval]
-    if interval.end > size:
-        rows = [interval._replace(end=size), interval._replace(start=0, end=interval.end - size)]
+    rows = linear_parts([interval], chrom_sizes) if interval.chrom in chrom_sizes else [interval]
     return [f"{i.chrom}\t{i.start}\t{i.end}\t{i.name}\t0\t{i.strand}\n" for i in rows]
 
 

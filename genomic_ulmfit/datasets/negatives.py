@@ -118,7 +118,7 @@ def draw_negatives(
     outside = set() if within is None else set(overlapping(positives, subtract(positives, regions)))
     ground = Ground(
         genome=genome,
-        free=subtract(regions, pad(positives, padding, sizes) + list(exclude)),
+        free=subtract(regions, pad(positives, padding, sizes, genome.circular) + list(exclude)),
         positives=sources,
         inside=[source for source in sources if source.window not in outside],
         length=positives[0].length,

@@ -50,6 +50,7 @@ def promoter_dataset(
     genes: Any = None,
     exclude: Any = None,
     score: Score | None = None,
+    candidates: int | None = None,
     max_unknown: float = 0.0,
     split: str | Iterable[Interval] | None = None,
     fractions: Fractions = (0.8, 0.1, 0.1),
@@ -88,6 +89,8 @@ def promoter_dataset(
         Regions that no negative may touch, as a blacklist. Positives are kept there.
     score : callable, optional
         For "hard": takes a list of SeqRecords and returns a float array, higher where more like a positive.
+    candidates : int, optional
+        For "kmer-matched" and "hard": how many windows are looked at for each negative.
     max_unknown : float
         Greatest share of letters other than A, C, G and T in a record.
     split : {"chromosome", "region", "homology", "random", "none"} or iterable of Interval, optional
@@ -138,7 +141,7 @@ def promoter_dataset(
     starts = genome.named(read_tss(tss, aliases=genome.aliases, genome=genome), "starts")
     windows = _windows(genome, starts, upstream, downstream)
     regions = _regions(genome, split, fractions, upstream + downstream, seed)
-    positives = _positives(genome, windows, max_unknown)
+    positives = _positives(genome, windows, label, max_unknown)
     if regions is None:
         positives = split_records(positives, str(split), fractions=fractions, seed=seed)
     else:
@@ -153,12 +156,13 @@ def promoter_dataset(
         exclude=pad(windows, padding, genome.chrom_sizes, genome.circular) + _excluded(genome, exclude),
         genes=_genes(genome, genes) if negatives == "gene-body" else (),
         score=score,
+        candidates=candidates,
         strands=strands,
         max_unknown=max_unknown,
     )
     drawn = _negatives(positives, regions, draw, ratio, seed)
-    records = [annotated(record, {"label": label, "anchor": upstream}) for record in positives]
-    records += [annotated(record, {"label": background, "anchor": upstream}) for record in drawn]
+    records = positives + [annotated(record, {"label": background}) for record in drawn]
+    records = [annotated(record, {"anchor": upstream}) for record in records]
     rank = {chrom: number for number, chrom in enumerate(genome.chrom_sizes)}
     records.sort(key=lambda record: _rank(record, rank))
     return records if mask is None else mask_records(records, *mask)
@@ -176,10 +180,10 @@ def _windows(genome: Genome, starts: Sequence[Interval], upstream: int, downstre
     return [genome.wrap(start.window(upstream, downstream)) for start in starts]
 
 
-def _positives(genome: Genome, windows: Sequence[Interval], max_unknown: float) -> list[SeqRecord]:
+def _positives(genome: Genome, windows: Sequence[Interval], label: str, max_unknown: float) -> list[SeqRecord]:
     inside = [window for window in windows if genome.holds(window)]
     distinct = list({(window.chrom, window.start, window.strand): window for window in reversed(inside)}.values())[::-1]
-    records = list(genome.fetch_many(distinct))
+    records = [annotated(record, {"label": label}) for record in genome.fetch_many(distinct)]
     known = [record for record in records if np.mean(base_codes(letters(record)) == UNKNOWN) <= max_unknown]
     _log.info(
         "%d starts: %d windows reach past a chromosome's end, %d repeat another's place, %d hold more letters other "

@@ -16,7 +16,7 @@ from Bio.SeqRecord import SeqRecord
 from genomic_ulmfit.datasets.drawing import Candidate, Ground, Room, Score, codes_of, draw, fetch, fill
 from genomic_ulmfit.datasets.shuffles import dinucleotide_shuffle, partial_shuffle
 from genomic_ulmfit.errors import DatasetError
-from genomic_ulmfit.genome.algebra import intersect
+from genomic_ulmfit.genome.algebra import intersect, linear_parts
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.letters import UNKNOWN
 
@@ -61,8 +61,8 @@ def intertss(ground: Ground, n: int, rng: np.random.Generator) -> list[Candidate
     """
     ground.tally.what = "places between neighbouring positives and clear of them and of excluded regions"
     windows: dict[str, list[Interval]] = {}
-    for positive in ground.positives:
-        windows.setdefault(positive.window.chrom, []).append(positive.window)
+    for window in linear_parts([positive.window for positive in ground.positives], ground.genome.chrom_sizes):
+        windows.setdefault(window.chrom, []).append(window)
     spans = [Interval(chrom, min(w.start for w in ws), max(w.end for w in ws)) for chrom, ws in windows.items()]
     return fill(ground, intersect(spans, ground.free), Counter({0: n}), _one_bin, rng, evenly=True)[0]
 

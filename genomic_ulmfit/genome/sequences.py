@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from Bio.SeqRecord import SeqRecord
 
 __all__ = ["Genome"]
+
+_log = logging.getLogger(__name__)
 
 _ON_THE_COMMAND_LINE = " (on the command line: --aliases FILE, with two columns)"
 
@@ -100,18 +103,53 @@ class Genome:
         UnknownChromosomeError
             If neither the genome nor the aliases have the name. Likely spellings are shown, never taken.
         """
-        if chrom in self.chrom_sizes:
-            return chrom
-        name = self.aliases.get(chrom)
-        if name in self.chrom_sizes:
+        name = self._own(chrom)
+        if name is not None:
             return name
-        known = list(self.chrom_sizes)
-        likely = next((other for other in known if core(other) == core(chrom)), None)
+        likely = self._likely(chrom)
         if likely is None:
             hint = f"map the names with aliases={{{chrom!r}: NAME}}{_ON_THE_COMMAND_LINE}"
         else:
             hint = f"if {likely!r} is meant, map the names with aliases={{{chrom!r}: {likely!r}}}{_ON_THE_COMMAND_LINE}"
-        raise UnknownChromosomeError(chrom, known, hint)
+        raise UnknownChromosomeError(chrom, list(self.chrom_sizes), hint)
+
+    def named(self, intervals: Iterable[Interval], what: str = "intervals") -> list[Interval]:
+        """Return the intervals under the genome's own names of their chromosomes.
+
+        Those on chromosomes that the genome lacks are left out, and their number is logged, so that a list for a whole
+        genome serves a part of it.
+
+        Parameters
+        ----------
+        intervals : iterable of Interval
+            0-based half-open.
+        what : str
+            What the log calls them.
+
+        Raises
+        ------
+        UnknownChromosomeError
+            If the genome has none of the chromosomes, or has one that is likely meant by a name it lacks.
+        """
+        intervals = list(intervals)
+        names = {chrom: self._own(chrom) for chrom in dict.fromkeys(interval.chrom for interval in intervals)}
+        lacking = [chrom for chrom, name in names.items() if name is None]
+        meant = [chrom for chrom in lacking if self._likely(chrom) is not None]
+        if meant or (lacking and len(lacking) == len(names)):
+            self.resolve((meant or lacking)[0])
+        kept = [i._replace(chrom=name) for i in intervals if (name := names[i.chrom]) is not None]
+        if lacking:
+            _log.warning(
+                "%d of %d %s are left out: the genome has no sequence for their chromosomes (%s)",
+                len(intervals) - len(kept), len(intervals), what, ", ".join(lacking[:3] + ["..."] * (len(lacking) > 3)),
+            )  # fmt: skip
+        return kept
+
+    def _own(self, chrom: str) -> str | None:
+        return next((name for name in (chrom, self.aliases.get(chrom)) if name in self.chrom_sizes), None)
+
+    def _likely(self, chrom: str) -> str | None:
+        return next((name for name in self.chrom_sizes if core(name) == core(chrom)), None)
 
     def wrap(self, interval: Interval) -> Interval:
         """Return the interval with its start on the chromosome where that is circular, else as it is.
@@ -138,11 +176,16 @@ class Genome:
             ``size`` bp long.
         """
         chrom = interval.chrom if interval.chrom in self.chrom_sizes else self.resolve(interval.chrom)
-        size = self.chrom_sizes[chrom]
-        limit = size + interval.start if chrom in self.circular and interval.start < size else size
-        if not 0 <= interval.start < interval.end <= limit:
-            raise OutOfRangeError(chrom, interval.start, interval.end, size)
-        return interval._replace(chrom=chrom)
+        interval = interval._replace(chrom=chrom)
+        if not self.holds(interval):
+            raise OutOfRangeError(chrom, interval.start, interval.end, self.chrom_sizes[chrom])
+        return interval
+
+    def holds(self, interval: Interval) -> bool:
+        """Tell whether an interval under the genome's own name of its chromosome is inside it, see `locate`."""
+        size = self.chrom_sizes[interval.chrom]
+        limit = size + interval.start if interval.chrom in self.circular and interval.start < size else size
+        return 0 <= interval.start < interval.end <= limit
 
     def sequence(self, chrom: str, start: int, end: int) -> str:
         """Return the text of the "+" strand, its case as in the file (lower case is soft-masked).
