@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
-from genomic_ulmfit.datasets.negatives import draw_negatives
+from genomic_ulmfit.datasets.homology import KmerSet
+from genomic_ulmfit.datasets.negatives import Accept, draw_negatives
 from genomic_ulmfit.datasets.records import SPLITS, letters
-from genomic_ulmfit.datasets.splits import assign, canonical_kmers, split_genome
+from genomic_ulmfit.datasets.splits import assign, split_genome
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError
 from genomic_ulmfit.genome.algebra import pad
 from genomic_ulmfit.genome.genes import guess_format
@@ -173,53 +173,36 @@ def _negatives(
     seed: int,
 ) -> dict[str, list[SeqRecord]]:
     """Draw the negatives of each part, clear of the 25-mers of the others, those drawn before included."""
-    shared = {part: _kmers(records) for part, records in positives.items()}
-    _log_shared(positives, shared)
+    _log_shared(positives)
+    taken = dict(positives)
     drawn: dict[str, list[SeqRecord]] = {}
     for number, part in enumerate(SPLITS):
+        others = [record for name in SPLITS if name != part for record in taken[name]]
         n = round(ratio * len(positives[part]))
         windows = [] if n == 0 else draw_negatives(
             genome, [_interval(record) for record in positives[part]], n, strategy=strategy, padding=0,
             exclude=avoided, within=[region for region in regions if region.name == part], genes=genes,
-            accept=_Without(_others(shared, part)), seed=[seed, number],
+            accept=_clear_of(others), seed=[seed, number],
         )  # fmt: skip
         drawn[part] = list(genome.fetch_many(windows))
-        shared[part] = np.concatenate([shared[part], _kmers(drawn[part])])
+        taken[part] = taken[part] + drawn[part]
         _log.info("%s: %d positives, %d negatives (%s)", part, len(positives[part]), n, strategy)
     return drawn
 
 
-class _Without:
-    """Accepts sequences that hold none of the k-mers."""
-
-    def __init__(self, kmers: np.ndarray) -> None:
-        self.kmers = np.sort(kmers)  # np.unique hashes, which takes many times as long
-
-    def __call__(self, texts: Iterable[str | Seq]) -> np.ndarray:
-        texts = list(texts)
-        kmers, owners = canonical_kmers(texts, _SHARED_K)
-        accepted = np.ones(len(texts), dtype=bool)
-        if len(self.kmers):
-            at = np.searchsorted(self.kmers[:-1], kmers)  # one past the end finds the last
-            accepted[owners[self.kmers[at] == kmers]] = False
-        return accepted
+def _clear_of(records: Iterable[SeqRecord]) -> Accept:
+    """Accept sequences that share no 25-mer with the records."""
+    kmers = KmerSet(map(letters, records), _SHARED_K)
+    return lambda texts: ~kmers.hits(texts)
 
 
-def _kmers(records: Iterable[SeqRecord]) -> np.ndarray:
-    return canonical_kmers(map(letters, records), _SHARED_K)[0]
-
-
-def _others(shared: Mapping[str, np.ndarray], part: str) -> np.ndarray:
-    return np.concatenate([kmers for name, kmers in shared.items() if name != part])
-
-
-def _log_shared(positives: Mapping[str, list[SeqRecord]], shared: Mapping[str, np.ndarray]) -> None:
-    train = _Without(shared["train"])
+def _log_shared(positives: Mapping[str, list[SeqRecord]]) -> None:
+    train = KmerSet(map(letters, positives["train"]), _SHARED_K)
     for part in SPLITS[1:]:
         if not positives[part]:
             _log.warning("no positive lies in the %s part", part)
             continue
-        n = int((~train(map(letters, positives[part]))).sum())
+        n = int(train.hits(map(letters, positives[part])).sum())
         _log.info("%s: %d of %d positives share a 25-mer with one of train", part, n, len(positives[part]))
 
 

@@ -1,7 +1,7 @@
 """Splits are regions of the genome: chromosome sizes in, intervals named train, valid and test out, 0-based half-open.
 
 Regions tile every contig, so whatever is made from the genome (records, negatives, the language model's corpus) is
-divided by one rule. Short windows that two parts share all the same are found by `canonical_kmers`.
+divided by one rule.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from Bio.Seq import Seq
 
 from genomic_ulmfit.datasets.records import SPLITS
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.intervals import Interval
-from genomic_ulmfit.letters import base_codes
 
-__all__ = ["METHODS", "assign", "canonical_kmers", "split_genome"]
+__all__ = ["METHODS", "assign", "split_genome"]
 
 _log = logging.getLogger(__name__)
 
@@ -126,48 +124,6 @@ def assign(intervals: Iterable[Interval], regions: Iterable[Interval]) -> list[s
         return joined[interval.chrom][at].name if inside else None
 
     return [part_of(interval) for interval in intervals]
-
-
-def canonical_kmers(sequences: Iterable[str | Seq], k: int = 25) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k-mers of sequences, each as the smaller of itself and its reverse complement.
-
-    Parameters
-    ----------
-    sequences : iterable of str or Seq
-        Of any lengths; k-mers with letters other than A, C, G and T are left out.
-    k : int
-        1 to 32.
-
-    Returns
-    -------
-    kmers : uint64 array, shape (n_kmers,)
-        Base-4 numbers, A<C<G<T, in order.
-    owners : int64 array, shape (n_kmers,)
-        Index of the sequence that each comes from.
-
-    Examples
-    --------
-    >>> kmers, owners = canonical_kmers(["AACC", "GGTT", "ANCC"], k=4)
-    >>> kmers.tolist(), owners.tolist()
-    ([5, 5], [0, 1])
-    """
-    if not 1 <= k <= 32:
-        raise ValueError(f"k must be 1 to 32, got {k}")
-    pieces = [base_codes(sequence) for sequence in sequences]
-    if not pieces:
-        return np.empty(0, np.uint64), np.empty(0, np.int64)
-    gap = np.full(1, 4, np.uint8)  # an unknown base after each sequence keeps k-mers from running across
-    codes = np.concatenate([array for piece in pieces for array in (piece, gap)])
-    owners = np.repeat(np.arange(len(pieces)), [len(piece) + 1 for piece in pieces])
-    n = max(0, len(codes) - k + 1)
-    unknown = np.concatenate([[0], np.cumsum(codes > 3)])
-    known = unknown[k : k + n] == unknown[:n]
-    bases = (codes & 3).astype(np.uint64)
-    forward, backward = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
-    for i in range(k):
-        forward = (forward << np.uint64(2)) | bases[i : i + n]
-        backward |= (np.uint64(3) - bases[i : i + n]) << np.uint64(2 * i)
-    return np.minimum(forward, backward)[known], owners[:n][known]
 
 
 # Methods --------------------------------------------------------------------------------------------------------------

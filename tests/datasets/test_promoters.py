@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomic_ulmfit.datasets.baselines import run_baselines
+from genomic_ulmfit.datasets.homology import canonical_kmers
 from genomic_ulmfit.datasets.promoters import promoter_dataset
 from genomic_ulmfit.datasets.records import labels, part, place, read_dataset, write_dataset
-from genomic_ulmfit.datasets.splits import assign, canonical_kmers, split_genome
+from genomic_ulmfit.datasets.splits import assign, split_genome
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.algebra import to_bedtool, to_pyranges
 from genomic_ulmfit.genome.genes import read_genes

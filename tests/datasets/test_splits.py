@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genomic_ulmfit.datasets.splits import assign, canonical_kmers, split_genome
+from genomic_ulmfit.datasets.splits import assign, split_genome
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.intervals import Interval
 
@@ -177,26 +177,3 @@ def test_neighbours_of_one_part_have_no_border_between_them():
 def test_regions_that_are_no_split_are_refused(regions):
     with pytest.raises(DatasetError, match="region"):
         assign([], regions)
-
-
-def slow_kmers(text, k):
-    complement = str.maketrans("ACGT", "TGCA")
-    for i in range(len(text) - k + 1):
-        word = text[i : i + k].upper()
-        if set(word) <= set("ACGT"):
-            smaller = min(word, word.translate(complement)[::-1])
-            yield int("".join(str("ACGT".index(base)) for base in smaller), 4)
-
-
-@given(st.lists(st.text("ACGTNacgt", max_size=60), max_size=4), st.sampled_from([1, 2, 5, 25, 32]))
-def test_kmers_are_those_found_letter_by_letter(texts, k):
-    kmers, owners = canonical_kmers(texts, k)
-    slow = [(kmer, owner) for owner, text in enumerate(texts) for kmer in slow_kmers(text, k)]
-    assert kmers.dtype == np.uint64
-    assert list(zip(kmers.tolist(), owners.tolist(), strict=True)) == slow
-
-
-@pytest.mark.parametrize("k", [0, 33])
-def test_kmers_that_fit_no_64_bits_are_refused(k):
-    with pytest.raises(ValueError, match="1 to 32"):
-        canonical_kmers(["ACGT"], k)
