@@ -11,7 +11,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.datasets.baselines import run_baselines
+from genomic_ulmfit.datasets.baselines import each_baseline
 from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics
 from genomic_ulmfit.datasets.records import labels, part, require_labels
 from genomic_ulmfit.errors import DatasetError, UnknownClassError
@@ -110,13 +110,13 @@ def evaluate(
     truth = _indices(scored, model.classes)
     probabilities = predict_proba(model, scored, batch_size=batch_size, device=device, progress=progress)
     learnt = part(records, "train") if split and baselines else []
-    rivals = run_baselines(learnt, scored, classes=model.classes) if learnt else {}
+    rivals = each_baseline(learnt, scored, classes=model.classes) if learnt else ()
     return Evaluation(
         n=len(scored),
         counts={name: int((truth == i).sum()) for i, name in enumerate(model.classes)},
         **metrics(truth, probabilities),
         intervals=_bootstrap(truth, probabilities, bootstraps, np.random.default_rng(seed)),
-        baselines={name: metrics(truth, rival) for name, rival in rivals.items()},
+        baselines={name: metrics(truth, rival) for name, rival in rivals},
     )
 
 

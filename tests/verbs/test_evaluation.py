@@ -24,7 +24,7 @@ def test_the_test_part_is_scored_and_the_json_has_what_it_must():
     assert plain["n"] == 6
     assert {"n", "baselines", *METRICS} <= set(plain)
     assert plain["recall"] == 1.0
-    assert {"gc", "kmer", "pwm", "position"} == set(plain["baselines"])
+    assert {"gc", "kmer", "lookup", "pwm", "position"} == set(plain["baselines"])
     for values in plain["baselines"].values():
         assert {"accuracy", "mcc", "roc_auc"} <= set(values)
     assert plain["baselines"]["gc"]["accuracy"] == 1.0
