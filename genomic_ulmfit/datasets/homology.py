@@ -57,6 +57,8 @@ class KmerSet:
         Of any lengths; k-mers with letters other than A, C, G and T are left out.
     k : int
         1 to 32.
+    simple : bool
+        Whether k-mers of low complexity, as `homology_groups` takes them, count.
 
     Examples
     --------
@@ -65,11 +67,12 @@ class KmerSet:
     (2, [True, True, False])
     """
 
-    def __init__(self, sequences: Iterable[str | Seq], k: int = 25) -> None:
+    def __init__(self, sequences: Iterable[str | Seq], k: int = 25, *, simple: bool = True) -> None:
         self.k = k
         kmers = canonical_kmers(sequences, k)[0]
         kmers.sort()  # np.unique hashes, which takes many times as long
-        self._kmers = kmers[_first_of_run(kmers)]
+        kmers = kmers[_first_of_run(kmers)]
+        self._kmers = kmers if simple else kmers[~_low_complexity(kmers, k)]
 
     def __len__(self) -> int:
         """Return the number of different k-mers."""
@@ -100,9 +103,9 @@ def homology_groups(sequences: Iterable[str | Seq], *, k: int = 25, most: int | 
     """Group sequences so that those which share a k-mer, on either strand, are in one group.
 
     Two kinds of k-mers join nothing, so that repeats do not chain everything together. Low complexity: the DUST score
-    (pairs of equal triplets in the k-mer, divided by its number of triplets less 1) is above 2, as of repeats of one to
-    four bases. Frequent: the k-mer lies in more than `most` different sequences. Equal sequences are in one group all
-    the same, however short or simple they are.
+    (pairs of equal triplets in the k-mer, divided by its number of triplets less 1) is above 2, as in repeats of one to
+    four bases. Frequent: the k-mer lies in more than `most` different sequences, or overlaps one that does where it
+    lies. Equal sequences are in one group all the same, however short or simple they are.
 
     Parameters
     ----------
@@ -111,7 +114,8 @@ def homology_groups(sequences: Iterable[str | Seq], *, k: int = 25, most: int | 
     k : int
         1 to 32.
     most : int, optional
-        In how many different sequences a k-mer may lie. By default a hundredth of them, and at least 50.
+        In how many different sequences a k-mer may lie. By default a tenth of them, and at least 50:
+        adapters and primers lie in more, a genome's repeats hardly ever.
 
     Returns
     -------
@@ -124,16 +128,16 @@ def homology_groups(sequences: Iterable[str | Seq], *, k: int = 25, most: int | 
     ([0, 1, 1, 2, 2], 0.4)
     """
     different, which = _different(sequences)
-    most = max(50, len(different) // 100) if most is None else most
-    kmers, owners = _shared(*canonical_kmers(different, k))
-    starts = np.flatnonzero(_first_of_run(kmers))
-    counts = np.diff(starts, append=len(kmers))
-    simple = _low_complexity(kmers[starts], k)
-    frequent = (counts > most) & ~simple
-    joins = np.repeat(~simple & ~frequent, counts)
-    joins[starts] = False  # the others of a run are joined to the one before them
-    later = np.flatnonzero(joins)
-    groups = _components(owners[later - 1], owners[later], len(different))
+    most = max(50, len(different) // 10) if most is None else most
+    kmers, owners, where = _repeated(different, k)
+    first = _first_of_run(kmers)
+    run = np.cumsum(first) - 1
+    n_owners = np.bincount(run[first | _first_of_run(owners)])
+    shared = n_owners > 1
+    simple = shared & _low_complexity(kmers[first], k)
+    frequent = shared & (n_owners > most) & ~simple
+    joins = (shared & ~simple)[run] & ~_overlapping(where, where[frequent[run]], k)
+    groups = _components(*_links(kmers[joins], owners[joins]), len(different))
     left_out = {"low complexity": int(simple.sum()), "frequent": int(frequent.sum())}
     return HomologyGroups(_in_order(groups[which]), left_out, most)
 
@@ -161,24 +165,28 @@ def canonical_kmers(sequences: Iterable[str | Seq], k: int = 25) -> tuple[np.nda
     >>> kmers.tolist(), owners.tolist()
     ([5, 5], [0, 1])
     """
-    if not 1 <= k <= 32:
-        raise ValueError(f"k must be 1 to 32, got {k}")
-    pieces = [base_codes(sequence) for sequence in sequences]
-    gap = np.full(1, 4, np.uint8)  # an unknown base after each sequence keeps k-mers from running across
-    codes = np.concatenate([gap[:0], *(array for piece in pieces for array in (piece, gap))])
-    owners = np.repeat(np.arange(len(pieces)), [len(piece) + 1 for piece in pieces])
-    chunks = [_known_kmers(codes[at : at + _CHUNK + k - 1], k) for at in range(0, len(codes), _CHUNK)]
-    known = [at * _CHUNK + where for at, (where, _) in enumerate(chunks)]
-    kmers = [numbers for _, numbers in chunks]
-    none = np.empty(0, np.int64)
-    return np.concatenate([none.astype(np.uint64), *kmers]), owners[np.concatenate([none, *known])]
+    kmers, where, starts = _positions(sequences, k)
+    return kmers, np.searchsorted(starts, where, side="right") - 1
 
 
 # K-mers ---------------------------------------------------------------------------------------------------------------
 
 
+def _positions(sequences: Iterable[str | Seq], k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return canonical k-mers, where each starts in the sequences laid end to end, and where each sequence starts."""
+    if not 1 <= k <= 32:
+        raise ValueError(f"k must be 1 to 32, got {k}")
+    gap = np.full(1, 4, np.uint8)  # an unknown base before each sequence keeps k-mers from running across
+    pieces = [np.concatenate([gap, base_codes(sequence)]) for sequence in sequences]
+    codes = np.concatenate([gap, *pieces])
+    chunks = [_known_kmers(codes[at : at + _CHUNK + k - 1], k) for at in range(0, len(codes), _CHUNK)]
+    kmers = np.concatenate([numbers for numbers, _ in chunks])
+    where = np.concatenate([number * _CHUNK + places for number, (_, places) in enumerate(chunks)])
+    return kmers, where, np.cumsum([1] + [len(piece) for piece in pieces])[:-1]
+
+
 def _known_kmers(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where k-mers without unknown bases start, and their canonical numbers."""
+    """Return the canonical numbers of k-mers without unknown bases, and where they start."""
     n = max(0, len(codes) - k + 1)
     unknown = np.concatenate([[0], np.cumsum(codes > 3)])
     where = np.flatnonzero(unknown[k : k + n] == unknown[:n])
@@ -187,7 +195,7 @@ def _known_kmers(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     for i in range(k):
         forward = (forward << np.uint64(2)) | bases[i : i + n]
         backward |= (np.uint64(3) - bases[i : i + n]) << np.uint64(2 * i)
-    return where, np.minimum(forward, backward)[where]
+    return np.minimum(forward, backward)[where], where
 
 
 def _first_of_run(values: np.ndarray) -> np.ndarray:
@@ -195,15 +203,15 @@ def _first_of_run(values: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones(len(values[:1]), dtype=bool), values[1:] != values[:-1]])
 
 
-def _shared(kmers: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k-mers that two or more owners have, sorted, each once for each owner."""
-    order = np.argsort(kmers, kind="stable")  # owners stay in order
-    kmers, owners = kmers[order], owners[order]
-    once = _first_of_run(kmers) | _first_of_run(owners)
-    kmers, owners = kmers[once], owners[once]
+def _repeated(sequences: list[str], k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return k-mers that occur more than once, sorted, with their owners and places, both rising within a k-mer."""
+    kmers, where, starts = _positions(sequences, k)
+    order = np.argsort(kmers, kind="stable")
+    kmers = kmers[order]
     first = _first_of_run(kmers)
-    alone = first & np.concatenate([first[1:], first[:1]])
-    return kmers[~alone], owners[~alone]
+    again = ~(first & np.concatenate([first[1:], first[:1]]))
+    where = where[order[again]]
+    return kmers[again], np.searchsorted(starts, where, side="right") - 1, where
 
 
 def _low_complexity(kmers: np.ndarray, k: int) -> np.ndarray:
@@ -217,6 +225,13 @@ def _low_complexity(kmers: np.ndarray, k: int) -> np.ndarray:
     return pairs > max(0, _DUST * (k - 3))
 
 
+def _overlapping(where: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
+    """Tell which k-mers share a base with one of the others. Those of two sequences start more than k apart."""
+    edges = np.sort(others)
+    reach = np.searchsorted(edges, where + k) - np.searchsorted(edges, where - k, side="right")
+    return reach > 0
+
+
 # Groups ---------------------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +243,12 @@ def _different(sequences: Iterable[str | Seq]) -> tuple[list[str], np.ndarray]:
         text = str(sequence).upper().replace("U", "T")
         which.append(numbers.setdefault(min(text, reverse_complement(text)), len(numbers)))
     return list(numbers), np.array(which, dtype=np.int64)
+
+
+def _links(kmers: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each owner of a k-mer but the last with the next: a chain joins them as well as all pairs would."""
+    later = np.flatnonzero(~_first_of_run(kmers))
+    return owners[later - 1], owners[later]
 
 
 def _components(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:

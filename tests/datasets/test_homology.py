@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -15,8 +16,12 @@ from genomic_ulmfit.datasets.homology import KmerSet, canonical_kmers, homology_
 texts = st.lists(st.text("ACGTNacgtu", max_size=60), max_size=8)
 
 
+def plain(text):
+    return text.upper().replace("U", "T")
+
+
 def turned(text):
-    return text.upper().replace("U", "T").translate(str.maketrans("ACGT", "TGCA"))[::-1]
+    return plain(text).translate(str.maketrans("ACGT", "TGCA"))[::-1]
 
 
 def drawn(length, seed=0):
@@ -24,12 +29,11 @@ def drawn(length, seed=0):
 
 
 def slow_kmers(text, k):
-    complement = str.maketrans("ACGT", "TGCA")
+    text = plain(text)
     for i in range(len(text) - k + 1):
-        word = text[i : i + k].upper().replace("U", "T")
+        word = text[i : i + k]
         if set(word) <= set("ACGT"):
-            smaller = min(word, word.translate(complement)[::-1])
-            yield int("".join(str("ACGT".index(base)) for base in smaller), 4)
+            yield int("".join(str("ACGT".index(base)) for base in min(word, turned(word))), 4)
 
 
 @given(st.lists(st.text("ACGTNUacgtu", max_size=60), max_size=4), st.sampled_from([1, 2, 5, 25, 32]))
@@ -66,6 +70,12 @@ def test_hits_are_sequences_that_share_a_kmer_with_the_set(inside, asked, k):
     assert hits.tolist() == [not held.isdisjoint(slow_kmers(text, k)) for text in asked]
 
 
+@given(st.lists(st.text("ACg", max_size=20) | st.text("A", min_size=8, max_size=20)), st.sampled_from([1, 3, 7, 8]))
+def test_a_set_may_leave_simple_kmers_out(inside, k):
+    held = {kmer for text in inside for kmer in slow_kmers(text, k)}
+    assert len(KmerSet(inside, k, simple=False)) == sum(k < 4 or dust(kmer, k) <= 2 for kmer in held)
+
+
 def dust(kmer, k):
     letters = ["ACGT"[kmer >> 2 * i & 3] for i in range(k)]
     triplets = [tuple(letters[i : i + 3]) for i in range(k - 2)]
@@ -74,29 +84,34 @@ def dust(kmer, k):
 
 
 def slow_groups(sequences, k, most):
-    """Join by brute force; return each one's group as the first of it, and the k-mers left out."""
-    kmers = [set(slow_kmers(text, k)) for text in sequences]
-    holders = {}
-    for text, held in zip(sequences, kmers, strict=True):
-        for kmer in held:
-            plain = text.upper().replace("U", "T")
-            holders.setdefault(kmer, set()).add(min(plain, turned(plain)))
-    shared = {kmer for kmer, owners in holders.items() if len(owners) > 1}
+    """Join by brute force; return the first of each one's group, and how many k-mers joined nothing."""
+    texts = [min(plain(text), turned(text)) for text in sequences]
+    places = [[next(slow_kmers(text[i : i + k], k), None) for i in range(len(text) - k + 1)] for text in texts]
+    holders = Counter(
+        kmer for text, held in dict(zip(texts, places, strict=True)).items() for kmer in set(held) - {None}
+    )
+    shared = {kmer for kmer, n in holders.items() if n > 1}
     simple = {kmer for kmer in shared if dust(kmer, k) > 2}
-    frequent = {kmer for kmer in shared - simple if len(holders[kmer]) > most}
-    used = shared - simple - frequent
-    group = list(range(len(sequences)))
-    for a, b in itertools.combinations(range(len(sequences)), 2):
-        one, other = (sequences[i].upper().replace("U", "T") for i in (a, b))
-        if kmers[a] & kmers[b] & used or one in (other, turned(other)):
+    frequent = {kmer for kmer in shared - simple if holders[kmer] > most}
+    used = [
+        {kmer for i, kmer in enumerate(held) if frequent.isdisjoint(held[max(0, i - k + 1) : i + k])} & shared - simple
+        for held in places
+    ]
+    group = list(range(len(texts)))
+    for a, b in itertools.combinations(range(len(texts)), 2):
+        if used[a] & used[b] or texts[a] == texts[b]:
             group = [group[a] if g == group[b] else g for g in group]
     return [group.index(g) for g in group], {"low complexity": len(simple), "frequent": len(frequent)}
 
 
-@given(st.lists(st.text("ACGTNacgtu", max_size=12) | st.text("ACn", max_size=16), max_size=12), st.integers(1, 4))
+pieces = st.sampled_from(["ACGTTGC", "CAGTCA", "GGTCACTGA", "aaaaaaaa", "uacgg", "N", "C"])
+made_of_pieces = st.lists(pieces, max_size=6).map("".join)
+
+
+@given(st.lists(made_of_pieces | made_of_pieces.map(turned), max_size=12), st.integers(1, 4))
 def test_groups_and_what_is_left_out_are_those_found_pair_by_pair(sequences, most):
-    found = homology_groups(iter(sequences), k=6, most=most)
-    firsts, left_out = slow_groups(sequences, 6, most)
+    found = homology_groups(iter(sequences), k=7, most=most)
+    firsts, left_out = slow_groups(sequences, 7, most)
     assert [found.groups.tolist().index(g) for g in found.groups] == firsts
     assert found.left_out == left_out and found.most == most
     numbers = list(dict.fromkeys(found.groups.tolist()))
@@ -119,13 +134,14 @@ def test_repeats_of_up_to_four_bases_join_nothing(unit):
     assert found.left_out["low complexity"] >= 1
 
 
-def test_a_repeat_that_lies_in_many_sequences_joins_nothing():
-    repeat = drawn(60)
-    sequences = [drawn(50, seed) + "N" + repeat for seed in range(1, 62)] + [drawn(50, 1) + "ACGT"]
-    found = homology_groups(sequences)
-    assert found.groups.tolist() == [*range(61), 0]
-    assert found.left_out == {"low complexity": 0, "frequent": 36} and found.most == 50
-    assert homology_groups(sequences, most=61).largest == 1
+def test_ends_that_many_sequences_have_join_nothing_nor_do_kmers_that_overlap_them():
+    """Of 600 sequences, 150 share the last base before the end as well, 37 the last two."""
+    end = drawn(60)
+    own = [drawn(50, seed) for seed in range(1, 601)]
+    found = homology_groups([sequence + end for sequence in own] + [own[0] + "ACGT"])
+    assert found.groups.tolist() == [*range(600), 0]
+    assert found.most == 60 and found.left_out["low complexity"] == 0 and found.left_out["frequent"] >= 36
+    assert homology_groups([sequence + end for sequence in own], most=600).largest == 1
 
 
 @pytest.mark.parametrize("text", ["ACGT", "A" * 60, drawn(60), "ACGTRYN"])
