@@ -17,7 +17,18 @@ from genomic_ulmfit.datasets.records import labels, letters, require_labels
 from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.letters import base_codes
 
-__all__ = ["BASELINES", "each_baseline", "gc", "kmer", "lookup", "position", "pwm", "run_baselines"]
+__all__ = [
+    "BASELINES",
+    "best_position",
+    "each_baseline",
+    "gc",
+    "gc_shares",
+    "kmer",
+    "lookup",
+    "position",
+    "pwm",
+    "run_baselines",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +36,8 @@ _K = 4
 _CODON = 3
 _LOOKUP_K = 16  # two unrelated records hardly ever share one, and it fits half of a 64-bit number
 _PSEUDOCOUNT = 1.0
-_MANY = 20_000_000  # records times classes: beyond it the logistic regression of k-mers takes minutes
+_CHUNK = 64  # records held as one-hot letters at a time
+_MANY = 20_000_000  # records times classes: beyond it logistic regression takes minutes
 _MOST_WEIGHTS = 50_000_000  # positions times classes: beyond it the tables by position take gigabytes
 
 Baseline = Callable[[Sequence[SeqRecord], np.ndarray, Sequence[SeqRecord], int], np.ndarray]
@@ -95,6 +107,8 @@ def each_baseline(
 def gc(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord], n_classes: int) -> np.ndarray:
     """Logistic regression on the share of G and C among the known bases.
 
+    Where records times classes exceed 20 million a linear discriminant takes its place, which needs no iterations.
+
     Parameters
     ----------
     train, test : sequence of SeqRecord
@@ -109,17 +123,15 @@ def gc(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord
     float64 array, shape (n_test, n_classes)
         Probabilities.
     """
-    return _regression(_gc_shares(train), targets, _gc_shares(test))
+    return _regression(gc_shares(train)[:, None], targets, gc_shares(test)[:, None], n_classes)
 
 
 def kmer(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord], n_classes: int) -> np.ndarray:
     """Logistic regression on the shares of the 256 4-mers, standardised; k-mers with unknown bases don't count.
 
-    Where records times classes exceed 20 million a linear discriminant takes its place, which needs no iterations.
-    Parameters and result are those of `gc`.
+    Parameters and result are those of `gc`, and so is what takes its place where classes are many.
     """
-    many = len(train) * n_classes > _MANY
-    return _regression(_kmer_shares(train), targets, _kmer_shares(test), discriminant=many)
+    return _regression(_kmer_shares(train), targets, _kmer_shares(test), n_classes)
 
 
 def lookup(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord], n_classes: int) -> np.ndarray:
@@ -155,8 +167,13 @@ def pwm(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecor
     """
     codes = _codes(train)
     weights = np.stack([_log_frequencies(codes[targets == number]) for number in range(n_classes)])
-    one_hot = np.eye(5, dtype=weights.dtype)
-    scores = np.stack([weights.reshape(n_classes, -1) @ one_hot[row].ravel() for row in _codes(test)])
+    one_hot, others = np.eye(5), _codes(test)
+    scores = np.concatenate(
+        [
+            one_hot[others[at : at + _CHUNK]].reshape(-1, weights[0].size) @ weights.reshape(n_classes, -1).T
+            for at in range(0, len(test), _CHUNK)
+        ]
+    )
     scores += _log_priors(targets, n_classes)
     scores = np.exp(scores - scores.max(axis=1, keepdims=True))
     return scores / scores.sum(axis=1, keepdims=True)
@@ -172,17 +189,30 @@ def position(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[Seq
     """
     codes, others = _codes(train), _codes(test)
     width = min(_CODON, codes.shape[1])
+    best, share = _best_position(codes, targets, n_classes)
+    _log.info("baseline position: the %d-mer at index %d is right on %.1f %% of train", width, best, 100 * share)
+    counts = _table(codes, best, targets, n_classes) + np.bincount(targets, minlength=n_classes) / len(train)
+    found = _words(others[:, best : best + width], width)[:, 0]
+    return (counts / counts.sum(axis=1, keepdims=True))[found]
 
-    def table(at: int) -> np.ndarray:  # counts of the classes by the word found, shape (n_words, n_classes)
-        cells = _words(codes[:, at : at + width], width)[:, 0] * n_classes + targets
-        return np.bincount(cells, minlength=(4**width + 1) * n_classes).reshape(-1, n_classes)
 
-    right = [table(at).max(axis=1).sum() for at in range(codes.shape[1] - width + 1)]
-    best = int(np.argmax(right))
-    share = 100 * right[best] / len(train)
-    _log.info("baseline position: the %d-mer at index %d is right on %.1f %% of train", width, best, share)
-    counts = table(best) + np.bincount(targets, minlength=n_classes) / len(train)
-    return (counts / counts.sum(axis=1, keepdims=True))[_words(others[:, best : best + width], width)[:, 0]]
+def best_position(records: Sequence[SeqRecord]) -> tuple[int, float]:
+    """Return the 0-based index of the 3-mer that says the class best, and on which share of the records it is right.
+
+    Parameters
+    ----------
+    records : sequence of SeqRecord
+        With ``annotations["label"]``, all of one length.
+
+    Examples
+    --------
+    >>> from Bio.Seq import Seq
+    >>> texts = (("CAAT", "start"), ("GAAT", "start"), ("CAAG", "body"), ("GAAG", "body"))
+    >>> best_position([SeqRecord(Seq(text), annotations={"label": label}) for text, label in texts])
+    (1, 1.0)
+    """
+    known = require_labels(records, at_least=1)
+    return _best_position(_codes(records), np.searchsorted(np.array(known), labels(records)), len(known))
 
 
 BASELINES: dict[str, Baseline] = {"gc": gc, "kmer": kmer, "lookup": lookup, "pwm": pwm, "position": position}
@@ -201,9 +231,10 @@ def _unfit_for_positions(lengths: set[int], n_classes: int) -> str:
 # Features -------------------------------------------------------------------------------------------------------------
 
 
-def _gc_shares(records: Sequence[SeqRecord]) -> np.ndarray:
+def gc_shares(records: Sequence[SeqRecord]) -> np.ndarray:
+    """Return the share of G and C among the known bases of each record: float64 array, shape (n_records,)."""
     counts = np.stack([np.bincount(base_codes(letters(record)), minlength=5)[:4] for record in records])
-    return (counts[:, 1:3].sum(axis=1) / np.maximum(1, counts.sum(axis=1)))[:, None]  # (n_records, 1)
+    return counts[:, 1:3].sum(axis=1) / np.maximum(1, counts.sum(axis=1))
 
 
 def _kmer_shares(records: Sequence[SeqRecord]) -> np.ndarray:
@@ -231,15 +262,14 @@ def _codes(records: Sequence[SeqRecord]) -> np.ndarray:
 # Fitting --------------------------------------------------------------------------------------------------------------
 
 
-def _regression(
-    features: np.ndarray, targets: np.ndarray, others: np.ndarray, *, discriminant: bool = False
-) -> np.ndarray:
+def _regression(features: np.ndarray, targets: np.ndarray, others: np.ndarray, n_classes: int) -> np.ndarray:
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = LinearDiscriminantAnalysis() if discriminant else LogisticRegression(C=0.1, max_iter=1000)
+    many = len(targets) * n_classes > _MANY
+    model = LinearDiscriminantAnalysis() if many else LogisticRegression(C=0.1, max_iter=1000)
     return make_pipeline(StandardScaler(), model).fit(features, targets).predict_proba(others)
 
 
@@ -251,6 +281,22 @@ def _log_frequencies(codes: np.ndarray) -> np.ndarray:
     """Return log frequencies by position and base, shape (length, 5); the fifth column, for unknown bases, is zero."""
     counts = np.stack([(codes == base).sum(axis=0) for base in range(4)], axis=1) + _PSEUDOCOUNT
     return np.pad(np.log(counts / counts.sum(axis=1, keepdims=True)), ((0, 0), (0, 1)))
+
+
+def _best_position(codes: np.ndarray, targets: np.ndarray, n_classes: int) -> tuple[int, float]:
+    right = [
+        _table(codes, at, targets, n_classes).max(axis=1).sum() for at in range(max(1, codes.shape[1] - _CODON + 1))
+    ]
+    best = int(np.argmax(right))
+    return best, float(right[best] / len(targets))
+
+
+def _table(codes: np.ndarray, at: int, targets: np.ndarray, n_classes: int) -> np.ndarray:
+    """Count the classes by the word found at a position, shape (n_words, n_classes)."""
+    found = codes[:, at : at + _CODON]
+    k = found.shape[1]
+    cells = _words(found, k)[:, 0] * n_classes + targets
+    return np.bincount(cells, minlength=(4**k + 1) * n_classes).reshape(-1, n_classes)
 
 
 # Look-up --------------------------------------------------------------------------------------------------------------
