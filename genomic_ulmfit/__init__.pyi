@@ -1,3 +1,5 @@
+from .datasets.audit import audit as audit
+from .datasets.findings import AuditReport as AuditReport
 from .datasets.promoters import promoter_dataset as promoter_dataset
 from .datasets.records import read_dataset as read_dataset
 from .datasets.records import write_dataset as write_dataset
