@@ -25,6 +25,7 @@ from .perturbation import Saliency as Saliency
 from .perturbation import saliency as saliency
 from .perturbation import saliency_track as saliency_track
 from .predict import predict_proba as predict_proba
+from .report import audit_page as audit_page
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
 from .training import finetune as finetune
