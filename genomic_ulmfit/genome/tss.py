@@ -93,11 +93,10 @@ def read_tss(
     if format is not None and format not in _FORMATS:
         raise ValueError(f"format must be one of {', '.join(_FORMATS)}, got {format!r}")
     names = read_aliases(aliases, known=genome.chrom_sizes if genome else None)
-    if isinstance(source, str | Path):
-        kind, starts = _from_file(existing(source), format, feature, names, genome)
-    else:
-        kind, starts = _from_memory(source, format, feature or "CDS", names)
-    _log.info("%s: read as %s, %d starts", source if isinstance(source, str | Path) else "source", kind, len(starts))
+    if not isinstance(source, str | Path):
+        return _from_memory(source, format, feature or "CDS", names)[1]
+    kind, starts = _from_file(existing(source), format, feature, names, genome)
+    _log.info("%s: read as %s, %d starts", source, kind, len(starts))
     return starts
 
 
