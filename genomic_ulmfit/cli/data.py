@@ -202,7 +202,8 @@ def audit(
     if json_file is not None:
         wrote(write_text(json.dumps(report.to_dict(), indent=2) + "\n", json_file), "the audit")
     if html is not None:
-        wrote(write_text(audit_page(report), html), "the audit as a page")
+        title = f"Audit of {', '.join(Path(text.rpartition('=')[2]).name for text in sources)}"
+        wrote(write_text(audit_page(report, title=title), html), "the audit as a page")
     if strict and report.verdict != "clean":
         raise typer.Exit(_NOT_CLEAN)
 

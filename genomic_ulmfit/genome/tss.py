@@ -94,7 +94,7 @@ def read_tss(
         raise ValueError(f"format must be one of {', '.join(_FORMATS)}, got {format!r}")
     names = read_aliases(aliases, known=genome.chrom_sizes if genome else None)
     if not isinstance(source, str | Path):
-        return _from_memory(source, format, feature or "CDS", names)[1]
+        return _from_memory(source, format, feature or "CDS", names)
     kind, starts = _from_file(existing(source), format, feature, names, genome)
     _log.info("%s: read as %s, %d starts", source, kind, len(starts))
     return starts
@@ -114,17 +114,15 @@ def _from_file(
     return kind, rename(starts, aliases)
 
 
-def _from_memory(
-    source: Any, format: str | None, feature: str, aliases: Mapping[str, str]
-) -> tuple[str, list[Interval]]:
+def _from_memory(source: Any, format: str | None, feature: str, aliases: Mapping[str, str]) -> list[Interval]:
     is_table = hasattr(source, "columns") or hasattr(source, "df") or hasattr(source, "intervals")
     source = source if is_table else [source] if isinstance(source, SeqRecord | Interval) else list(source)
     if not is_table and source and isinstance(source[0], SeqRecord):
-        return "genbank", first_bases(source, feature=feature, aliases=aliases)
+        return first_bases(source, feature=feature, aliases=aliases)
     return _from_intervals(read_intervals(source, aliases=aliases), format)
 
 
-def _from_intervals(intervals: list[Interval], format: str | None) -> tuple[str, list[Interval]]:
+def _from_intervals(intervals: list[Interval], format: str | None) -> list[Interval]:
     if format not in (None, "bed", "epdnew"):
         raise ValueError(f"tables and intervals are read as 'bed' or 'epdnew', got format {format!r}")
     for row, interval in enumerate(intervals):
@@ -133,10 +131,10 @@ def _from_intervals(intervals: list[Interval], format: str | None) -> tuple[str,
         if format == "epdnew" and interval.length != _BOX:
             raise FileFormatError("intervals", f"row {row}: EPDnew's boxes are {_BOX} bp long, got {interval.id}")
     if format == "epdnew":
-        return format, [interval.window(-_BEFORE, _BEFORE + 1) for interval in intervals]
+        return [interval.window(-_BEFORE, _BEFORE + 1) for interval in intervals]
     if format is None and intervals and all(interval.length == _BOX for interval in intervals):
         _log.warning("all intervals are %d bp long: if they are EPDnew's boxes, pass format='epdnew'", _BOX)
-    return "bed", [_first_base(interval) for interval in intervals]
+    return [_first_base(interval) for interval in intervals]
 
 
 def _first_base(interval: Interval) -> Interval:
