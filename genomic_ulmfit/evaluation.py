@@ -11,6 +11,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
+from genomic_ulmfit.columns import aligned
 from genomic_ulmfit.datasets.baselines import each_baseline
 from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics
 from genomic_ulmfit.datasets.records import labels, part, require_labels
@@ -139,11 +140,7 @@ def table(rows: Mapping[str, Evaluation]) -> str:
         lines.append([name, *(f"{getattr(found, m):.3f}" for m in METRICS), f"{low:.3f} to {high:.3f}"])
         for rival, values in found.baselines.items():
             lines.append([f"  baseline {rival}", *(f"{values[m]:.3f}" for m in METRICS), ""])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    shown = [
-        [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))] for line in lines
-    ]
-    return "\n".join("  ".join(cells).rstrip() for cells in shown)
+    return "\n".join(aligned(lines))
 
 
 def _bootstrap(

@@ -16,19 +16,6 @@ from tests.toy_models import MotifAt
 
 DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info"]
 VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "saliency", "demo"]
-    "dataset",
-    "split",
-    "audit",
-    "pretrain",
-    "finetune",
-    "train",
-    "evaluate",
-    "info",
-    "predict",
-    "scan",
-    "saliency",
-    "demo",
-]
 
 
 @pytest.fixture(scope="module")

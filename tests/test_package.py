@@ -13,7 +13,7 @@ import genomic_ulmfit as gu
 PACKAGE = Path(gu.__file__).parent
 
 LEVELS = [  # a module may import from its own line or a line above, and within its own folder
-    ["errors", "letters"],
+    ["errors", "letters", "columns"],
     ["files", "progress"],
     ["genome"],
     ["datasets", "net"],

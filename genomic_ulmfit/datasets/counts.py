@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from Bio.SeqRecord import SeqRecord
 
+from genomic_ulmfit.columns import aligned
 from genomic_ulmfit.datasets.records import SPLITS
 
 __all__ = ["class_counts", "counts_table"]
@@ -57,7 +58,7 @@ def counts_table(records: Iterable[SeqRecord], *, most: int = 20) -> str:
     Returns
     -------
     str
-        Lines of equal length without a line end after the last.
+        Lines, without a line end after the last.
 
     Examples
     --------
@@ -81,7 +82,8 @@ def counts_table(records: Iterable[SeqRecord], *, most: int = 20) -> str:
     rows.append(["all", *(sum(part.values()) for part in counts.values())])
     if others:
         rows.append(["classes", *(sum(n > 0 for n in part.values()) for part in counts.values())])
-    return _aligned(rows)
+    texts = [[value if isinstance(value, str) else f"{value:,}" for value in row] for row in rows]
+    return "\n".join(aligned(texts))
 
 
 def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
@@ -89,12 +91,3 @@ def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
     for part in parts:
         total.update(part)
     return dict(total)
-
-
-def _aligned(rows: list[list[str | int]]) -> str:
-    texts = [[value if isinstance(value, str) else f"{value:,}" for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    return "\n".join(
-        "  ".join([name.ljust(widths[0]), *(text.rjust(width) for text, width in zip(others, widths[1:], strict=True))])
-        for name, *others in texts
-    )

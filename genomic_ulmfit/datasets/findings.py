@@ -9,6 +9,7 @@ from math import isnan
 from textwrap import fill
 from typing import Any, NamedTuple
 
+from genomic_ulmfit.columns import aligned
 from genomic_ulmfit.datasets.metrics import jsonable
 
 __all__ = ["NAMES", "VERDICTS", "AuditReport", "Table", "tables"]
@@ -195,10 +196,4 @@ def _wrapped(sentence: str) -> str:
 
 
 def _columns(table: Table) -> list[str]:
-    grid = [table.header, *table.rows]
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    lines = [
-        "  ".join([cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))])
-        for cells in grid
-    ]
-    return [f"{table.title}:", *(f"  {line}".rstrip() for line in lines)]
+    return [f"{table.title}:", *(f"  {line}" for line in aligned([table.header, *table.rows]))]

@@ -33,7 +33,7 @@ def test_every_record_is_counted_once(said, most):
         name for name in ("train", "valid", "test", "no split") if any((s or "no split") == name for _, s in said)
     ]
     lines = counts_table(records(said), most=most).splitlines()
-    assert len({len(line) for line in lines}) == 1 and len(lines) <= most + 4
+    assert len(lines) <= most + 4
     if said:
         total = next(line for line in lines if line.startswith("all "))
         assert int(total.split()[-1]) == len(said)
@@ -64,4 +64,4 @@ def test_the_small_ones_of_many_classes_are_summed_up():
 @pytest.mark.parametrize("most", [1, 20])
 def test_no_records_make_a_table_all_the_same(most):
     assert class_counts([]) == {}
-    assert counts_table([], most=most) == "class\nall  "
+    assert counts_table([], most=most) == "class\nall"
