@@ -15,6 +15,7 @@ __all__ = [
     "MissingDependencyError",
     "ModelFileError",
     "OutOfRangeError",
+    "PrecisionError",
     "SequenceTooShortError",
     "SettingError",
     "TrainingDivergedError",
@@ -177,3 +178,22 @@ class TrainingDivergedError(GenomicUlmfitError, ArithmeticError):
     def __init__(self, loss: float, step: int) -> None:
         self.loss, self.step = loss, step
         super().__init__(f"the training loss is {loss} at step {step}; try a lower lr, or precision 'fp32'")
+
+
+class PrecisionError(GenomicUlmfitError, ArithmeticError):
+    """Reduced precision changes the answers too much.
+
+    Parameters
+    ----------
+    most, mean : float
+        Difference of probability to float32 on the first records, at most and on average.
+    most_allowed, mean_allowed : float
+        The limits.
+    """
+
+    def __init__(self, most: float, mean: float, most_allowed: float, mean_allowed: float) -> None:
+        self.most, self.mean, self.most_allowed, self.mean_allowed = most, mean, most_allowed, mean_allowed
+        super().__init__(
+            f"in bf16 probabilities drift by {most:.3f} at most and {mean:.4f} on average, "
+            f"more than {most_allowed} or {mean_allowed}; use precision 'fp32'"
+        )

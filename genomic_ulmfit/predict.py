@@ -13,7 +13,7 @@ from genomic_ulmfit.datasets.records import letters
 from genomic_ulmfit.errors import SequenceTooShortError, SettingError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
-from genomic_ulmfit.net.engine import forward, softmax
+from genomic_ulmfit.net.engine import Precision, make_engine, softmax
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.progress import progress_bar
 
@@ -26,6 +26,7 @@ def predict_proba(
     *,
     strands: Literal["+", "-", "mean"] = "+",
     batch_size: int = 256,
+    precision: Precision = "fp32",
     device: str | None = None,
     progress: bool = False,
 ) -> NDArray[np.float32]:
@@ -43,6 +44,9 @@ def predict_proba(
         Score the records as they are, their reverse complements, or average the probabilities of both.
     batch_size : int
         Records a batch.
+    precision : {"fp32", "bf16", "auto"}
+        Of the matrix products: float32, bf16, or bf16 where the processor has units for it and the probabilities of
+        the first records stay near those of float32.
     device : str, optional
         "cpu", "cuda", ...; a GPU where there is one if not given.
     progress : bool
@@ -58,25 +62,18 @@ def predict_proba(
     SequenceTooShortError
         If a record is shorter than k.
     SettingError
-        If `strands` is none of the three.
+        If `strands` or `precision` is none of the three.
+    PrecisionError
+        If "bf16" was asked for and probabilities drift too far from float32.
     """
     if strands not in ("+", "-", "mean"):
         raise SettingError(f"strands is {strands!r}, wanted '+', '-' or 'mean'")
     records = list(records)
     read_minus = {"+": [False], "-": [True], "mean": [False, True]}[strands]
-    with progress_bar("predicting", len(records) * len(read_minus), unit="records", show=progress) as bar:
-        probabilities = [
-            softmax(
-                forward(
-                    model,
-                    encode_records(model.vocab, records, reverse_complement=minus),
-                    batch_size=batch_size,
-                    device=device,
-                    advance=bar.advance,
-                )
-            )
-            for minus in read_minus
-        ]
+    reads = [encode_records(model.vocab, records, reverse_complement=minus) for minus in read_minus]
+    engine = make_engine(model, reads[0], precision=precision, device=device)
+    with progress_bar("predicting", len(records) * len(reads), unit="records", show=progress) as bar:
+        probabilities = [softmax(engine.logits(rows, batch_size=batch_size, advance=bar.advance)) for rows in reads]
     return np.mean(probabilities, axis=0, dtype=np.float32)
 
 

@@ -4,6 +4,8 @@ Each chromosome is cut into bins ``[i * step, (i + 1) * step)``, 0-based half-op
 the target class for the window whose anchor is the bin's middle base, on each strand alike. There is no answer (NaN)
 where that window reaches past an end, or where one of its k-mers has a letter other than A, C, G, T: the model never
 learnt from such a window.
+
+Windows overlap, and where the model forgets soon enough they share what they have in common: `net.sharing`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Literal
 import numpy as np
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from genomic_ulmfit.errors import DatasetError, SettingError
@@ -26,13 +29,15 @@ from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
-from genomic_ulmfit.net.engine import forward, softmax
+from genomic_ulmfit.net.engine import Precision, best_device, check_precision, make_engine, softmax
 from genomic_ulmfit.net.kmers import UNK, KmerVocab
+from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.progress import progress_bar
 
 __all__ = ["best_strand", "scan", "window_at"]
 
 _BINS_A_BLOCK = 20_000  # what is held in memory, whatever the genome's size
+_FIRST_WINDOWS = 64  # on which reduced precision is tried
 
 Strands = Literal["max", "+", "-", "both"]
 
@@ -46,6 +51,8 @@ def scan(
     strands: Strands = "max",
     target: str | None = None,
     batch_size: int = 256,
+    precision: Precision = "fp32",
+    exact: bool = False,
     device: str | None = None,
     progress: bool = False,
 ) -> Iterator[ScoreBlock]:
@@ -68,6 +75,12 @@ def scan(
         The class to score; the only one not called "background" if not given.
     batch_size : int
         Windows a batch.
+    precision : {"fp32", "bf16", "auto"}
+        Of the matrix products: float32, bf16, or bf16 where the processor has units for it and the probabilities of
+        the first windows stay near those of float32.
+    exact : bool
+        Read every window to its end. By default windows share the states they have in common, where the states are
+        found to be the same; scores then differ by less than 1e-5.
     device : str, optional
         A GPU where there is one if not given.
     progress : bool
@@ -87,30 +100,40 @@ def scan(
     UnknownChromosomeError, OutOfRangeError
         If a region is not in the genome.
     SettingError
-        If `step` or `strands` is none of the allowed.
+        If `step`, `strands` or `precision` is none of the allowed.
+    PrecisionError
+        While scanning, if "bf16" was asked for and probabilities drift too far from float32.
     """
     if step < 1:
         raise SettingError(f"step is {step}, wanted at least 1 bp")
     if strands not in ("max", "+", "-", "both"):
         raise SettingError(f"strands is {strands!r}, wanted 'max', '+', '-' or 'both'")
+    where = best_device(device)
+    check_precision(precision)
     opened = genome if isinstance(genome, Genome) else Genome(genome)
     window = _Window.of(model)
     column = model.target_index(target)
     stretches = list(_stretches(opened, regions, step))
     read = {"+": "+", "-": "-"}.get(strands, "+-")
     total = sum(math.ceil((end - start) / step) for _, start, end in stretches) * len(read)
+    n_kmers = model.vocab.n_kmers(window.length)
 
     def blocks() -> Iterator[ScoreBlock]:
+        slider = None
         with progress_bar("scanning", total, unit="windows", show=progress) as bar:
             for chrom, start, end in stretches:
                 found = []
                 for strand in read:
-                    bins = _Bins(opened, chrom, start, end, step)
-                    rows, answered = bins.windows(window, model.vocab, strand)
+                    ids, starts, answered = _Bins(opened, chrom, start, end, step).windows(window, model.vocab, strand)
                     scores = np.full(len(answered), np.nan, dtype=np.float32)
-                    scores[answered] = softmax(forward(model, rows, batch_size=batch_size, device=device))[:, column]
+                    bar.advance(len(answered) - len(starts))
+                    if len(starts):
+                        if slider is None:
+                            first = sliding_window_view(ids, n_kmers)[starts[:_FIRST_WINDOWS]]
+                            engine = make_engine(model, first, precision=precision, device=where)
+                            slider = Slider(engine, n_kmers, batch_size=batch_size, exact=exact)
+                        scores[answered] = softmax(slider.logits(ids, starts, advance=bar.advance))[:, column]
                     found.append(ScoreBlock(chrom, start, step, scores, end, strand))
-                    bar.advance(len(answered))
                 yield from (best_strand(found) if strands == "max" else found)
 
     return blocks()
@@ -193,24 +216,32 @@ class _Bins:
     end: int
     step: int
 
-    def windows(self, window: _Window, vocab: KmerVocab, strand: str) -> tuple[Ids, NDArray[np.bool_]]:
-        """Return the k-mer ids (n_answered, n_kmers) of the bins' windows, and which bins (n_bins,) have one."""
+    def windows(
+        self, window: _Window, vocab: KmerVocab, strand: str
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.bool_]]:
+        """Return k-mer ids (n_ids,), where in them the answered windows begin, and which bins (n_bins,) have one.
+
+        The k-mers of a strand are read at every `stride` bases in as many ways as there are phases; the ids of one
+        phase follow on those of another, so that the k-mers of each window lie side by side.
+        """
         size = self.genome.chrom_sizes[self.chrom]
-        starts = np.arange(self.start, self.end, self.step) + self.step // 2 - window.left(strand)
-        answered = (starts >= 0) & (starts + window.length <= size)
-        n_kmers = vocab.n_kmers(window.length)
+        left = np.arange(self.start, self.end, self.step) + self.step // 2 - window.left(strand)
+        answered = (left >= 0) & (left + window.length <= size)
         if not answered.any():
-            return np.empty((0, n_kmers), dtype=vocab.dtype), answered
-        first, last = int(starts[answered][0]), int(starts[answered][-1]) + window.length
+            return np.empty(0, dtype=vocab.dtype), np.empty(0, dtype=np.int64), answered
+        first, last = int(left[answered][0]), int(left[answered][-1]) + window.length
         sequence = Seq(self.genome.sequence(self.chrom, first, last))
-        offsets = starts[answered] - first
+        offsets = left[answered] - first
         if strand == "-":
             sequence, offsets = sequence.reverse_complement(), last - first - window.length - offsets
         every = KmerVocab(vocab.k, 1).encode(sequence)
-        rows = every[offsets[:, None] + np.arange(n_kmers) * vocab.stride]
-        known = (rows != UNK).all(axis=1)
+        phases = [every[phase :: vocab.stride] for phase in range(vocab.stride)]
+        ids, begins = np.concatenate(phases), np.cumsum([0, *map(len, phases)])
+        starts = begins[offsets % vocab.stride] + offsets // vocab.stride
+        unknown = np.cumsum(np.concatenate([[False], ids == UNK]))
+        known = unknown[starts] == unknown[starts + vocab.n_kmers(window.length)]
         answered[answered] = known
-        return rows[known], answered
+        return ids, starts[known], answered
 
 
 def _stretches(genome: Genome, regions: Iterable[Interval] | None, step: int) -> Iterator[tuple[str, int, int]]:

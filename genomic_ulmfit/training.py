@@ -30,10 +30,10 @@ from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.awd_lstm import BACKGROUND, SIZES, AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.batches import Ids, LMStream, known_segments
 from genomic_ulmfit.net.checkpoint import save
+from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.train import (
     ClassifierBatches,
-    Precision,
     Recipe,
     fit_classifier,
     fit_language_model,

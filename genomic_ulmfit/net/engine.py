@@ -1,24 +1,65 @@
 """The forward pass that every prediction uses: rows of k-mer ids in, logits out, in the order given.
 
 A row's answer does not depend on its batch: padding is on the right, pooling is over real k-mers, and batch norm uses
-its running statistics.
+its running statistics. `docs/engine.md` explains what is done once, what is shared and why the answer is the same.
+
+For other verbs to build on::
+
+    engine = make_engine(model, rows, precision="fp32", device=None)    # once a call; reads the model, leaves it alone
+    engine.logits(rows)                             # (n, classes) of whole rows, read from the zero state
+    state = engine.recurrence.zero(n)               # or an earlier `State`, or some of its rows: state[indices]
+    pool = engine.pool(n)
+    for n in engine.recurrence.walk(ids, state):    # ids (time, n); after each time step `state` is the step's
+        pool.add(state, n)
+    engine.classify(pool.features(state, lengths))  # pooled features (n, n_features) to logits
+
+`State.distance` tells how far apart two states are: where it is nearly 0, what follows is nearly the same.
 """
 
 from __future__ import annotations
 
+import copy
+import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from genomic_ulmfit.errors import SettingError
+from genomic_ulmfit.errors import PrecisionError, SettingError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids, by_length, pad
+from genomic_ulmfit.net.recurrence import Recurrence, State
+from genomic_ulmfit.net.workers import in_order, n_workers
 
-__all__ = ["best_device", "evaluating", "forward", "log_odds", "softmax"]
+__all__ = [
+    "Engine",
+    "PlainEngine",
+    "Pool",
+    "Precision",
+    "best_device",
+    "check_precision",
+    "evaluating",
+    "forward",
+    "has_bf16_units",
+    "log_odds",
+    "make_engine",
+    "softmax",
+]
+
+Precision = Literal["fp32", "bf16", "auto"]
+
+_FEW_ROWS = 16  # a batch that is cut so that all cores have work is not cut smaller
+_CHECKED_ROWS = 64
+_MOST_DRIFT = 0.05  # of a probability, in the worst of the checked rows
+_MEAN_DRIFT = 0.01
+
+log = logging.getLogger(__name__)
 
 
 def best_device(device: str | torch.device | None = None) -> torch.device:
@@ -40,6 +81,20 @@ def best_device(device: str | torch.device | None = None) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def has_bf16_units(device: torch.device) -> bool:
+    """Tell whether the processor multiplies bf16 matrices faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch can't tell
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def check_precision(precision: str) -> None:
+    """Refuse what is no `Precision`, with a `SettingError`."""
+    if precision not in ("fp32", "bf16", "auto"):
+        raise SettingError(f"precision is {precision!r}, wanted 'fp32', 'bf16' or 'auto'")
+
+
 @contextmanager
 def evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Put `model` on `device` in evaluation mode, without gradients, and send it home as it came."""
@@ -52,11 +107,226 @@ def evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
         model.to(home).train(training)
 
 
+def make_engine(
+    model: Classifier,
+    rows: Sequence[Ids] | Ids,
+    *,
+    precision: Precision = "fp32",
+    device: str | torch.device | None = None,
+) -> Engine | PlainEngine:
+    """Make a model ready for reading.
+
+    Parameters
+    ----------
+    model : Classifier
+        It is read once and left as it is. A subclass with a forward pass of its own is run by that.
+    rows : sequence of unsigned integer array
+        What is to be read, or its beginning: reduced precision is tried on the first 64 of them.
+    precision : {"fp32", "bf16", "auto"}
+        "auto" takes bf16 where the processor has units for it and the probabilities stay near those of float32.
+    device : str or torch.device, optional
+        A GPU where there is one if not given.
+
+    Raises
+    ------
+    PrecisionError
+        If "bf16" was asked for, and a probability drifts by more than 0.05 or their mean by more than 0.01.
+    SettingError
+        If `precision` is none of the three.
+    """
+    check_precision(precision)
+    where = best_device(device)
+    if type(model).forward is not Classifier.forward:
+        return PlainEngine(model, where)
+    exact = Engine(model, device=where)
+    sample = rows[:_CHECKED_ROWS]
+    if precision == "fp32" or not len(sample) or (precision == "auto" and not has_bf16_units(where)):
+        log.info("engine: float32 on %s", where)
+        return exact
+    fast = Engine(model, device=where, bf16=True)
+    drift = np.abs(softmax(fast.logits(sample)) - softmax(exact.logits(sample)))
+    most, mean = float(drift.max()), float(drift.mean())
+    passed = most <= _MOST_DRIFT and mean <= _MEAN_DRIFT
+    log.info(
+        "engine: bf16 on %s %s; on the first %d rows probabilities drift by %.4f at most, %.4f on average",
+        *(where, "taken" if passed else "refused", len(sample), most, mean),
+    )
+    if not passed and precision == "bf16":
+        raise PrecisionError(most, mean, _MOST_DRIFT, _MEAN_DRIFT)
+    return fast if passed else exact
+
+
+class Engine:
+    """A classifier made ready for reading: its `recurrence`, its pooling and its head.
+
+    Parameters
+    ----------
+    model : Classifier
+        Its weights are copied.
+    device : torch.device
+        Where to work.
+    bf16 : bool
+        Multiply the LSTM's matrices in bf16.
+    """
+
+    def __init__(self, model: Classifier, *, device: torch.device, bf16: bool = False) -> None:
+        self.recurrence = Recurrence(model.encoder, device=device, bf16=bf16)
+        self.device, self.bf16, self.n_classes = device, bf16, len(model.classes)
+        widths = model.config.widths[1:]
+        layers = range(len(widths)) if model.config.pool == "all" else [len(widths) - 1]
+        self.pooled = [(layer, widths[layer]) for layer in layers]
+        self.n_features = 3 * sum(width for _, width in self.pooled)
+        self.head = copy.deepcopy(model.head).to(device).eval()
+
+    def pool(self, n: int) -> Pool:
+        """Return the pool of `n` rows that have read nothing."""
+        widths = [self.recurrence.widths[layer] for layer, _ in self.pooled]
+        sums = [torch.zeros(n, width, dtype=torch.float64, device=self.device) for width in widths]
+        highs = [torch.full((n, width), -torch.inf, device=self.device) for width in widths]
+        return Pool(self.pooled, sums, highs)
+
+    def classify(self, features: Tensor) -> NDArray[np.float32]:
+        """Turn pooled features (n, n_features) into logits (n, classes)."""
+        with torch.inference_mode():
+            return self.head(features).cpu().numpy()
+
+    def logits(
+        self, rows: Sequence[Ids] | Ids, *, batch_size: int = 256, advance: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Read rows from the zero state.
+
+        Parameters
+        ----------
+        rows : sequence of unsigned integer array, each of shape (n_kmers,), or one array (n_rows, n_kmers)
+            Ids of each record or window.
+        batch_size : int
+            Rows a batch.
+        advance : callable, optional
+            Told the number of rows done after each batch.
+
+        Returns
+        -------
+        float32 array, shape (n_rows, n_classes)
+            Logits in the order of `rows`.
+        """
+        logits = np.empty((len(rows), self.n_classes), dtype=np.float32)
+        if not len(rows):
+            return logits
+        share = math.ceil(len(rows) / n_workers(self.device))
+        batches = by_length([len(row) for row in rows], min(batch_size, max(share, _FEW_ROWS)))
+        longest_first = [batch[::-1] for batch in reversed(batches)]
+
+        def read(batch: list[int]) -> NDArray[np.float32]:
+            return self.classify(self._features([rows[i] for i in batch]))
+
+        for batch, found in zip(longest_first, in_order(read, longest_first, self.device), strict=True):
+            logits[batch] = found
+            if advance is not None:
+                advance(len(batch))
+        return logits
+
+    @torch.inference_mode()
+    def _features(self, rows: Sequence[Ids]) -> Tensor:
+        """Pool rows that are sorted from the longest to the shortest."""
+        ids, lengths = pad(rows)
+        n_rows = (lengths[None, :] > torch.arange(ids.shape[1])[:, None]).sum(dim=1).tolist()
+        state, pool = self.recurrence.zero(len(rows)), self.pool(len(rows))
+        for n in self.recurrence.walk(ids.t().contiguous().to(self.device), state, n_rows):
+            pool.add(state, n)
+        return pool.features(state, lengths.to(self.device))
+
+
+@dataclass
+class Pool:
+    """The running sum and maximum of the pooled layers' outputs.
+
+    Attributes
+    ----------
+    layers : list of (int, int)
+        Index and width of each pooled layer.
+    sums : list of float64 Tensor (n, padded width)
+    highs : list of float32 Tensor (n, padded width)
+    """
+
+    layers: list[tuple[int, int]]
+    sums: list[Tensor]
+    highs: list[Tensor]
+
+    def __getitem__(self, rows: slice | Tensor) -> Pool:
+        """Return some of the rows: views for a slice, copies for indices or a mask."""
+        return Pool(self.layers, [x[rows] for x in self.sums], [x[rows] for x in self.highs])
+
+    def __setitem__(self, rows: slice | Tensor, other: Pool) -> None:
+        """Write into some of the rows."""
+        for mine, given in zip(self.sums + self.highs, other.sums + other.highs, strict=True):
+            mine[rows] = given
+
+    def add(self, state: State, n: int) -> None:
+        """Take in the first `n` rows of a time step."""
+        for (layer, _), total, high in zip(self.layers, self.sums, self.highs, strict=True):
+            h = state.h[layer][:n]
+            total[:n].add_(h)
+            torch.maximum(high[:n], h, out=high[:n])
+
+    def merge(self, rows: Tensor, sums: list[Tensor], highs: list[Tensor]) -> None:
+        """Take in what other time steps have come to, for some of the rows."""
+        for mine, given in zip(self.sums, sums, strict=True):
+            mine[rows] += given
+        for mine, given in zip(self.highs, highs, strict=True):
+            mine[rows] = torch.maximum(mine[rows], given)
+
+    def features(self, last: State | list[Tensor], lengths: Tensor) -> Tensor:
+        """Join the last, the maximal and the mean output, float32 (n, n_features), as the head reads them.
+
+        Parameters
+        ----------
+        last : State or list of float32 Tensor (n, padded width)
+            After each row's last k-mer; of a list, the outputs of the pooled layers.
+        lengths : int Tensor (n,)
+            How many k-mers were taken in.
+        """
+        if isinstance(last, State):
+            last = [last.h[layer] for layer, _ in self.layers]
+        columns = []
+        for (_, width), h, total, high in zip(self.layers, last, self.sums, self.highs, strict=True):
+            columns += [x[:, :width] for x in (h, high, (total / lengths[:, None]).float())]
+        return torch.cat(columns, dim=1)
+
+
+class PlainEngine:
+    """A classifier run by its own forward pass: for nets with another one than `Classifier` has.
+
+    Parameters
+    ----------
+    model : Classifier
+        Goes home as it came: device, mode, weights.
+    device : torch.device
+        Where to work.
+    """
+
+    def __init__(self, model: Classifier, device: torch.device) -> None:
+        self.model, self.device = model, device
+
+    def logits(
+        self, rows: Sequence[Ids] | Ids, *, batch_size: int = 256, advance: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Read rows, as `Engine.logits` does."""
+        logits = np.empty((len(rows), len(self.model.classes)), dtype=np.float32)
+        with evaluating(self.model, self.device):
+            for batch in by_length([len(row) for row in rows], batch_size) if len(rows) else []:
+                ids, lengths = pad([rows[i] for i in batch])
+                logits[batch] = self.model(ids.to(self.device), lengths.to(self.device)).logits.float().cpu().numpy()
+                if advance is not None:
+                    advance(len(batch))
+        return logits
+
+
 def forward(
     model: Classifier,
     rows: Sequence[Ids] | Ids,
     *,
     batch_size: int = 256,
+    precision: Precision = "fp32",
     device: str | torch.device | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -70,6 +340,8 @@ def forward(
         Ids of each record or window.
     batch_size : int
         Rows a batch.
+    precision : {"fp32", "bf16", "auto"}
+        As in `make_engine`.
     device : str or torch.device, optional
         A GPU where there is one if not given.
     advance : callable, optional
@@ -79,18 +351,14 @@ def forward(
     -------
     float32 array, shape (n_rows, n_classes)
         Logits in the order of `rows`.
+
+    Raises
+    ------
+    PrecisionError, SettingError
+        As in `make_engine`.
     """
-    where = best_device(device)
-    logits = np.empty((len(rows), len(model.classes)), dtype=np.float32)
-    if not len(rows):
-        return logits
-    with evaluating(model, where):
-        for batch in by_length([len(row) for row in rows], batch_size):
-            ids, lengths = pad([rows[i] for i in batch])
-            logits[batch] = model(ids.to(where), lengths.to(where)).logits.float().cpu().numpy()
-            if advance is not None:
-                advance(len(batch))
-    return logits
+    engine = make_engine(model, rows, precision=precision, device=device)
+    return engine.logits(rows, batch_size=batch_size, advance=advance)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,20 +24,16 @@ from torch.nn import functional as F
 from genomic_ulmfit.errors import TrainingDivergedError
 from genomic_ulmfit.net.awd_lstm import Classifier, ClassifierOutput, LanguageModel, LayerState, LMOutput
 from genomic_ulmfit.net.batches import Ids, LMStream, by_length, pad
-from genomic_ulmfit.net.engine import best_device
+from genomic_ulmfit.net.engine import Precision, best_device, has_bf16_units
 from genomic_ulmfit.progress import Progress, progress_bar
 
 __all__ = [
     "ClassifierBatches",
-    "Precision",
     "Recipe",
     "fit_classifier",
     "fit_language_model",
     "gradual_stages",
-    "has_bf16_units",
 ]
-
-Precision = Literal["fp32", "bf16", "auto"]
 
 # Between neighbouring layer groups. Howard & Ruder (section 3.2) take 2.6; with the few groups and epochs of the small
 # config the validation part of the E. coli gene starts prefers milder ones (MCC .81 at 2.6, .82 at 1.6, .85 at 1).
@@ -206,14 +202,6 @@ class ClassifierBatches:
             batches = [batch for batch in batches if len(batch) > 1] or [[]]
             batches[-1] = batches[-1] + [i for batch in lonely for i in batch]
         return batches
-
-
-def has_bf16_units(device: torch.device) -> bool:
-    """Tell whether the processor multiplies bf16 matrices faster than float32 ones."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch can't tell
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
 class _InPrecision(nn.Module):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import genomic_ulmfit as gu
 from genomic_ulmfit import scanning
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, SettingError, UnknownChromosomeError, UnknownClassError
+from genomic_ulmfit.net import sharing
 from genomic_ulmfit.scanning import window_at
 from tests.toy_models import CountGC, MotifAt
 
@@ -60,6 +61,44 @@ def test_a_scan_equals_windows_fetched_one_by_one(genome, k, stride, window, anc
         picked = range(0, len(block.scores), max(1, len(block.scores) // 12))
         expected = [slow_score(model, genome, block.chrom, block.start + i * step + step // 2, strand) for i in picked]
         np.testing.assert_allclose(block.scores[list(picked)], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+@pytest.mark.parametrize(("k", "stride"), [(1, 1), (2, 1), (3, 2), (4, 4), (5, 2), (6, 5), (7, 3), (8, 8)])
+def test_windows_that_share_their_ends_have_the_scores_of_whole_windows(k, stride, strand, monkeypatch, caplog):
+    monkeypatch.setattr(sharing, "_FEWEST", 20)
+    monkeypatch.setattr(sharing, "_CLOSED", {False: 1e-5})  # so that these short windows close
+    model = net(k, stride, 60 * stride, 7)
+    letters = np.random.default_rng(k).choice(list("ACGT"), 400 * stride)
+    letters[[5, 130 * stride, 131 * stride + 3]] = "N"
+    genome = gu.Genome({"chr1": "".join(letters), "tiny": SHORT})
+    with caplog.at_level("INFO", "genomic_ulmfit"):
+        block, *_ = gu.scan(model, genome, step=stride + 1, strands=strand)
+    assert "share their ends" in caplog.text
+    exact, *_ = gu.scan(model, genome, step=stride + 1, strands=strand, exact=True)
+    np.testing.assert_allclose(block.scores, exact.scores, atol=1e-5)
+    picked = range(0, len(block.scores), 11)
+    expected = [slow_score(model, genome, "chr1", i * (stride + 1) + (stride + 1) // 2, strand) for i in picked]
+    np.testing.assert_allclose(block.scores[list(picked)], expected, atol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_genome(monkeypatch):
+    """Blocks are made one at a time, and no array is longer than a stretch and its windows."""
+    monkeypatch.setattr(scanning, "_BINS_A_BLOCK", 100)
+    longest = []
+    read = sharing.Slider.logits
+
+    def watched(self, ids, starts, **options):
+        longest.append(len(ids))
+        return read(self, ids, starts, **options)
+
+    monkeypatch.setattr(sharing.Slider, "logits", watched)
+    genome = gu.Genome({"chr1": "ACGTTGCA" * 2000})
+    blocks = gu.scan(net(3, 1, 40, None), genome, strands="+")
+    next(blocks)
+    assert len(longest) == 1
+    assert len(list(blocks)) == 15
+    assert max(longest) <= 100 * 10 + 40
 
 
 def test_the_anchor_meets_the_bin_s_middle_on_both_strands():
@@ -139,6 +178,8 @@ def test_window_at_puts_the_anchor_on_the_middle():
     [
         ({"step": 0}, SettingError),
         ({"strands": "?"}, SettingError),
+        ({"precision": "fp8"}, SettingError),
+        ({"device": "nonsense"}, SettingError),
         ({"target": "z"}, UnknownClassError),
         ({"regions": [gu.Interval("chr9", 0, 5)]}, UnknownChromosomeError),
         ({"regions": [gu.Interval("chr1", 690, 701)]}, OutOfRangeError),

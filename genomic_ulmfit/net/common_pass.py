@@ -1,0 +1,134 @@
+"""One reading of a long row of k-mer ids, kept so that many windows can take their ends from it.
+
+The row is cut into chunks that are read side by side, each from a warm-up before its begin. Positions lie on a grid of
+cells of `CELL` k-mers. Kept are the states at the grid's lines, the pooled layers' outputs, and their sums and maxima
+over 1, 2, 4, ... cells.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genomic_ulmfit.net.batches import Ids
+from genomic_ulmfit.net.engine import Engine, Pool
+from genomic_ulmfit.net.kmers import PAD
+from genomic_ulmfit.net.recurrence import State
+
+__all__ = ["CELL", "CommonPass"]
+
+CELL = 8
+
+
+class CommonPass:
+    """The states and outputs of one reading of ``ids[begin:]``.
+
+    Parameters
+    ----------
+    engine : Engine
+        What reads.
+    ids : unsigned integer array, shape (n_ids,)
+        The row.
+    begin : int
+        Where what is kept begins: the first line of the grid.
+    warm_up : int
+        k-mers read before each chunk, a multiple of `CELL`. Before the row's begin, and after its end, PAD is read.
+    closed : float
+        States that are no further apart count as the same.
+    batch_size : int
+        Chunks, at most.
+
+    Attributes
+    ----------
+    tokens : int
+        k-mers read.
+    """
+
+    def __init__(self, engine: Engine, ids: Ids, *, begin: int, warm_up: int, closed: float, batch_size: int) -> None:
+        n_chunks = min(batch_size, max(1, (len(ids) - begin) // (8 * warm_up)))
+        self.engine, self.begin = engine, begin
+        self.cells = math.ceil((len(ids) - begin) / n_chunks / CELL)  # of a chunk
+        chunk = self.cells * CELL
+        text = _chunks(ids, begin - warm_up, warm_up + chunk, chunk, n_chunks)
+        self.tokens = text.size
+        self._read(torch.from_numpy(text).to(engine.device), warm_up)
+        self._reach = self._unbroken(closed) * chunk
+        self._levels = self._pyramid()
+
+    def state_at(self, positions: Tensor) -> State:
+        """Return the states before reading the k-mers at `positions` (int64, on the grid's lines)."""
+        cell = (positions - self.begin) // CELL
+        return self._lines[cell + cell // self.cells]  # each chunk has one line more than it has cells
+
+    def reach(self, positions: Tensor) -> Tensor:
+        """Return how far one may go from `positions` until two chunks don't fit together."""
+        return self.begin + self._reach[(positions - self.begin) // (self.cells * CELL)]
+
+    def finish(self, pool: Pool, positions: Tensor, ends: Tensor, lengths: Tensor) -> Tensor:
+        """Pool the outputs of ``[positions, ends)`` into `pool`, and return the features of each row.
+
+        Parameters
+        ----------
+        pool : Pool
+            Of what the rows have read themselves; changed in place.
+        positions, ends : int64 Tensor (n,)
+            The rest of each row; positions on the grid's lines, ends after them.
+        lengths : int64 Tensor (n,)
+            k-mers of each whole row.
+        """
+        first, last = (positions - self.begin) // CELL, (ends - self.begin) // CELL
+        for level, (sums, highs) in enumerate(self._levels):
+            rows = ((last - first) >> level & 1).nonzero()[:, 0]
+            pool.merge(rows, [x[first[rows]] for x in sums], [x[first[rows]] for x in highs])
+            first[rows] += 1 << level
+        for offset in range(CELL - 1):
+            rows = (offset < (ends - self.begin) % CELL).nonzero()[:, 0]
+            outputs = [x[last[rows] * CELL + offset] for x in self._outputs]
+            pool.merge(rows, outputs, outputs)
+        return pool.features([x[ends - self.begin - 1] for x in self._outputs], lengths)
+
+    def _read(self, text: Tensor, warm_up: int) -> None:
+        """Read chunks (time, n_chunks); keep the states at lines and the outputs, one chunk after the other."""
+        n, chunk = text.shape[1], self.cells * CELL
+        state, lines = self.engine.recurrence.zero(n), self.engine.recurrence.zero(n * (self.cells + 1))
+        self._outputs = [state.h[layer].new_empty(n, chunk, state.h[layer].shape[1]) for layer, _ in self.engine.pooled]
+        line_of = torch.arange(n, device=text.device) * (self.cells + 1)
+        for t, _ in enumerate(self.engine.recurrence.walk(text, state), start=1 - warm_up):
+            if t >= 0 and t % CELL == 0:
+                lines[line_of + t // CELL] = state
+            if t > 0:
+                for kept, (layer, _) in zip(self._outputs, self.engine.pooled, strict=True):
+                    kept[:, t - 1] = state.h[layer]
+        self._lines = lines
+        self._outputs = [kept.flatten(0, 1) for kept in self._outputs]
+
+    def _unbroken(self, closed: float) -> Tensor:
+        """Return, for each chunk, the first chunk after it that doesn't fit its forerunner (n_chunks,)."""
+        n = len(self._lines) // (self.cells + 1)
+        before = torch.arange(1, n, device=self.engine.device) * (self.cells + 1) - 1
+        fits = (self._lines[before].distance(self._lines[before + 1]) <= closed).tolist() + [False]
+        reach = [n] * n
+        for i in reversed(range(n)):
+            reach[i] = reach[i + 1] if fits[i] else i + 1
+        return torch.tensor(reach, device=self.engine.device)
+
+    def _pyramid(self) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """Return sums and maxima of the outputs from each cell on over 1, 2, 4, ... cells."""
+        cells = [x.unflatten(0, (-1, CELL)) for x in self._outputs]
+        sums, highs = [x.sum(dim=1) for x in cells], [x.amax(dim=1) for x in cells]
+        levels = [(sums, highs)]
+        while (width := 1 << (len(levels) - 1)) * 2 <= len(sums[0]) + width - 1:
+            sums, highs = [x[:-width] + x[width:] for x in sums], [torch.maximum(x[:-width], x[width:]) for x in highs]
+            levels.append((sums, highs))
+        return levels
+
+
+def _chunks(ids: Ids, begin: int, length: int, step: int, n: int) -> NDArray[np.int64]:
+    """Return `n` pieces of `ids`, (length, n), each `step` after the one before, PAD outside the row."""
+    positions = begin + np.arange(length)[:, None] + step * np.arange(n)
+    inside = (positions >= 0) & (positions < len(ids))
+    return np.where(inside, ids[np.clip(positions, 0, len(ids) - 1)], PAD).astype(np.int64)
