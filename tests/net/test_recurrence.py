@@ -68,6 +68,7 @@ def test_a_state_is_read_and_written_by_rows():
     other.c[1][1, 3] = -2.5
     state[torch.tensor([3, 0])] = other
     assert state.distance(recurrence.zero(4)).tolist() == [2.5, 0, 0, 0]
+    assert recurrence.zero(4).distance(state).tolist() == pytest.approx([2.5 / 3.5, 0, 0, 0])
     assert len(state[1:]) == 3
 
 
