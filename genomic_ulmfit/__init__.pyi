@@ -24,6 +24,7 @@ from .net.checkpoint import load as load
 from .net.checkpoint import save as save
 from .net.kmers import KmerVocab as KmerVocab
 from .perturbation import Saliency as Saliency
+from .perturbation import mutagenesis as mutagenesis
 from .perturbation import saliency as saliency
 from .perturbation import saliency_track as saliency_track
 from .predict import predict_proba as predict_proba

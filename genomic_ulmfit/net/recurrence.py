@@ -36,10 +36,13 @@ class State:
     ----------
     h, c : list of float32 Tensor (rows, width)
         Output and memory of each layer, with the padded widths of the `Recurrence`.
+    gates : list of float32 Tensor (rows, 4 * width), optional
+        If it is a list, what the last time step's gates i, f, g and o were is put there for each layer.
     """
 
     h: list[Tensor]
     c: list[Tensor]
+    gates: list[Tensor] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -124,7 +127,10 @@ class Recurrence:
                 else:
                     joint[layer][:n, : -self.widths[layer]].copy_(state.h[layer - 1][:n])
                     gates = torch.addmm(self._biases[layer - 1], joint[layer][:n], weights)
-                _cell(gates.float(), h[:n], c[:n])
+                gates = gates.float()
+                _cell(gates, h[:n], c[:n])
+                if state.gates is not None:
+                    state.gates[layer : layer + 1] = [gates]
                 hidden[layer][:n].copy_(h[:n])
             yield n
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
@@ -38,13 +39,12 @@ def test_long_windows_average_over_the_windows_that_cover_a_base():
 
 
 def test_replacements_always_differ_from_the_reference():
-    reference = record("AC" * 30)
+    reference = np.frombuffer(b"AC" * 30, np.uint8)
     for length in (1, 2, 3):
-        kinds = perturbation._replacements(reference, (length,), (), 50, seed=1)
-        copies = [copy.tobytes() for copy in kinds[str(length)].copies(reference)]
-        assert bytes(reference.seq) not in copies
-        changed = [sum(a != b for a, b in zip(copy, bytes(reference.seq), strict=True)) for copy in copies]
-        assert max(changed) <= length
+        plan = perturbation._replacements(reference, (length,), (), 50, seed=1)[str(length)]
+        there = np.array([reference[offset : offset + length] for offset in plan.offsets])
+        assert plan.letters.shape == there.shape
+        assert (plan.letters != there).any(axis=1).all()
     assert len(perturbation._replacements(reference, (1,), (), 9, seed=1)["1"].offsets) == 3 * 60
 
 
@@ -56,12 +56,6 @@ def test_an_answer_does_not_depend_on_its_neighbours():
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
 
 
-def test_chunks_of_copies_change_nothing(monkeypatch):
-    whole = gu.saliency(CountGC(), [record("GATTACA" * 3)])[0]
-    monkeypatch.setattr(perturbation, "_COPIES_AT_ONCE", 5)
-    np.testing.assert_array_equal(gu.saliency(CountGC(), [record("GATTACA" * 3)])[0].scores, whole.scores)
-
-
 def test_the_seed_decides_the_draws():
     runs = [gu.saliency(CountGC(), [record("GATTACA" * 3)], lengths=(5,), seed=s)[0].scores for s in (1, 1, 2)]
     np.testing.assert_array_equal(runs[0], runs[1])
@@ -71,6 +65,59 @@ def test_the_seed_decides_the_draws():
 def test_lower_case_and_u_are_the_same_bases():
     upper, lower = gu.saliency(CountGC(), [record("GATTACA"), record("gauuaca")], lengths=(1, 5))
     np.testing.assert_array_equal(upper.scores, lower.scores)
+
+
+def a_net(k: int = 3, stride: int = 1) -> gu.Classifier:
+    torch.manual_seed(0)
+    config = gu.AWDLSTMConfig(n_embedding=8, n_hidden=12, n_layers=2, pool="all")
+    net = gu.Classifier(gu.KmerVocab(k, stride), config, ["background", "x"])
+    net.encoder.embedding.weight.data *= 10
+    return net.eval()
+
+
+def random_record(n: int, seed: int = 0) -> SeqRecord:
+    return record("".join(np.random.default_rng(seed).choice(list("ACGTN"), n, p=[0.24, 0.25, 0.25, 0.25, 0.01])))
+
+
+@pytest.mark.parametrize(("k", "stride"), [(1, 1), (3, 1), (5, 2), (8, 8)])
+def test_sharing_gives_what_every_copy_in_full_gives(k, stride):
+    records = [random_record(n, n) for n in (120, 10, 47)]
+    options = {"lengths": (1, 5), "inserts": ["TATAAT"]}
+    shared = gu.saliency(a_net(k, stride), records, **options)
+    exact = gu.saliency(a_net(k, stride), records, exact=True, **options)
+    for one, other in zip(shared, exact, strict=True):
+        assert one.log_odds == pytest.approx(other.log_odds, abs=4e-5)
+        for kind in ("1", "5", "TATAAT"):
+            np.testing.assert_allclose(one.curves[kind], other.curves[kind], atol=4e-5)
+
+
+def test_mutagenesis_by_hand():
+    (changes,) = gu.mutagenesis(CountGC(), [record("GAN")])
+    assert changes.dtype == np.float32
+    # columns A, C, G, T: G counts and A doesn't, and neither does N
+    np.testing.assert_array_equal(changes, [[-1, 0, 0, -1], [0, 1, 1, 0], [0, 1, 1, 0]])
+
+
+def test_mutagenesis_is_the_log_odds_of_each_copy():
+    net, reference = a_net(), random_record(40)
+    (changes,) = gu.mutagenesis(net, [reference])
+
+    def odds(text: str) -> float:
+        p = gu.predict_proba(net, [record(text)])[0, 1].astype(float)
+        return np.log(p / (1 - p))
+
+    text = str(reference.seq)
+    for at in (0, 17, 39):
+        for column, base in enumerate("ACGT"):
+            expected = odds(text[:at] + base + text[at + 1 :]) - odds(text)
+            assert changes[at, column] == pytest.approx(expected, abs=1e-5)
+
+
+def test_length_1_saliency_is_mutagenesis_averaged_over_the_three_other_bases():
+    net, reference = a_net(), record("GATTACAGATTACAGG")
+    (found,) = gu.saliency(net, [reference], lengths=(1,))
+    (changes,) = gu.mutagenesis(net, [reference])
+    np.testing.assert_allclose(found.scores, -changes.sum(axis=1) / 3, atol=1e-5)
 
 
 def test_the_track_turns_minus_records_round():
@@ -111,6 +158,7 @@ def test_records_at_take_the_window_round_a_call_and_the_better_strand():
         ("ACG", {"lengths": (0,)}, SettingError),
         ("ACG", {"lengths": (1,), "draws": 0}, SettingError),
         ("ACG", {"lengths": (), "inserts": ["AX"]}, SettingError),
+        ("ACG", {"lengths": (1,), "precision": "int4"}, SettingError),
         ("ACG", {"lengths": (1,), "target": "z"}, UnknownClassError),
     ],
 )
