@@ -20,11 +20,13 @@ __all__ = [
     "DataFile",
     "Device",
     "Epochs",
+    "Exact",
     "GenomeFile",
     "ModelFile",
     "Precision",
     "PrecisionOption",
     "Rate",
+    "ReadingPrecision",
     "Seed",
     "Size",
     "Strands",
@@ -78,6 +80,11 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: a GPU
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the data.")]
 Rate = Annotated[str | None, typer.Option(metavar="X|auto", help="Peak learning rate; auto asks the LR finder.")]
 PrecisionOption = Annotated[Precision, typer.Option(help="auto: bf16 where the processor has units for it.")]
+ReadingPrecision = Annotated[
+    Precision,
+    typer.Option(help="fp32 is the reference. auto: bf16 where the processor has units for it and a check passes."),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Share nothing: read every window and every copy whole.")]
 Target = Annotated[str | None, typer.Option(help="Class to speak of, where there are several.", show_default=False)]
 Aliases = Annotated[
     Path | None, typer.Option(help="Two columns: a chromosome's name in the interval files, and in the genome.")

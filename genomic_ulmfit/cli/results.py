@@ -12,8 +12,11 @@ from genomic_ulmfit.cli.app import app
 from genomic_ulmfit.cli.options import (
     Aliases,
     Device,
+    Exact,
     GenomeFile,
     ModelFile,
+    Precision,
+    ReadingPrecision,
     Seed,
     Strands,
     Target,
@@ -34,6 +37,7 @@ def predict(
     sequences: Annotated[Path, typer.Argument(help="FASTA, plain or gzip.", show_default=False)],
     output: Annotated[Path, output_file("TSV to write: a row a record, a column a class.")],
     strands: Annotated[str, typer.Option(help="+, - or mean.")] = "+",
+    precision: ReadingPrecision = Precision.fp32,
     device: Device = None,
 ) -> None:
     """Give each sequence the probabilities of the classes.
@@ -44,7 +48,14 @@ def predict(
 
     check_outputs(output)
     classifier, records = load_classifier(model), read_records(sequences)
-    rows = gu.predict_proba(classifier, records, strands=strands, device=device, progress=True)  # type: ignore[arg-type]
+    rows = gu.predict_proba(
+        classifier,
+        records,
+        strands=strands,  # type: ignore[arg-type]
+        precision=precision.value,
+        device=device,
+        progress=True,
+    )
     lines = ["\t".join(["id", *classifier.classes])]
     lines += [
         "\t".join([str(record.id), *(f"{p:.6f}" for p in row)]) for record, row in zip(records, rows, strict=True)
@@ -63,6 +74,8 @@ def scan(
     target: Target = None,
     peaks: Annotated[Path | None, typer.Option(help="BED of calls to write, by strand.", show_default=False)] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest probability of a call.")] = 0.5,
+    precision: ReadingPrecision = Precision.fp32,
+    exact: Exact = False,
     aliases: Aliases = None,
     device: Device = None,
 ) -> None:
@@ -82,6 +95,8 @@ def scan(
             regions=where,
             strands=read.value,  # type: ignore[arg-type]
             target=target,
+            precision=precision.value,
+            exact=exact,
             device=device,
             progress=True,
         )
@@ -110,6 +125,8 @@ def saliency(
     insert: Annotated[list[str] | None, typer.Option(help="Motif that replaces what is there; repeatable.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="Random replacements of each window.")] = 3,
     target: Target = None,
+    precision: ReadingPrecision = Precision.fp32,
+    exact: Exact = False,
     aliases: Aliases = None,
     device: Device = None,
     seed: Seed = 0,
@@ -134,6 +151,8 @@ def saliency(
         inserts=insert,
         draws=draws,
         target=target,
+        precision=precision.value,
+        exact=exact,
         device=device,
         seed=seed,
         progress=True,
