@@ -1,7 +1,11 @@
+from .datasets.audit import audit as audit
+from .datasets.findings import AuditReport as AuditReport
 from .datasets.promoters import promoter_dataset as promoter_dataset
+from .datasets.records import mask_records as mask_records
 from .datasets.records import read_dataset as read_dataset
 from .datasets.records import write_dataset as write_dataset
 from .datasets.splits import split_genome as split_genome
+from .datasets.splits import split_records as split_records
 from .errors import GenomicUlmfitError as GenomicUlmfitError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
@@ -24,6 +28,7 @@ from .perturbation import mutagenesis as mutagenesis
 from .perturbation import saliency as saliency
 from .perturbation import saliency_track as saliency_track
 from .predict import predict_proba as predict_proba
+from .report import audit_page as audit_page
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
 from .training import finetune as finetune

@@ -11,15 +11,15 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.datasets.baselines import run_baselines
+from genomic_ulmfit.columns import aligned
+from genomic_ulmfit.datasets.baselines import each_baseline
+from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics
 from genomic_ulmfit.datasets.records import labels, part, require_labels
 from genomic_ulmfit.errors import DatasetError, UnknownClassError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.predict import predict_proba
 
-__all__ = ["METRICS", "Evaluation", "evaluate", "metrics", "table"]
-
-METRICS = ("accuracy", "precision", "recall", "specificity", "mcc", "roc_auc", "pr_auc")
+__all__ = ["Evaluation", "evaluate", "table"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; undefined metrics are None."""
-        return _jsonable(asdict(self))
+        return jsonable(asdict(self))
 
 
 def evaluate(
@@ -111,56 +111,14 @@ def evaluate(
     truth = _indices(scored, model.classes)
     probabilities = predict_proba(model, scored, batch_size=batch_size, device=device, progress=progress)
     learnt = part(records, "train") if split and baselines else []
-    rivals = run_baselines(learnt, scored, classes=model.classes) if learnt else {}
+    rivals = each_baseline(learnt, scored, classes=model.classes) if learnt else ()
     return Evaluation(
         n=len(scored),
         counts={name: int((truth == i).sum()) for i, name in enumerate(model.classes)},
         **metrics(truth, probabilities),
         intervals=_bootstrap(truth, probabilities, bootstraps, np.random.default_rng(seed)),
-        baselines={name: metrics(truth, rival) for name, rival in rivals.items()},
+        baselines={name: metrics(truth, rival) for name, rival in rivals},
     )
-
-
-def metrics(truth: NDArray[np.integer], probabilities: NDArray[np.floating]) -> dict[str, float]:
-    """Compute the metrics of predicted probabilities.
-
-    Parameters
-    ----------
-    truth : int array, shape (n_records,)
-        Class indices. With two classes, class 1 is the target.
-    probabilities : float array, shape (n_records, n_classes)
-        The most probable class is the call.
-
-    Returns
-    -------
-    dict of str to float
-        The names of `METRICS`; NaN where a metric is undefined.
-
-    Examples
-    --------
-    >>> found = metrics(np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]]))
-    >>> found["accuracy"], found["recall"], found["specificity"], round(found["mcc"], 3)
-    (0.75, 0.5, 1.0, 0.577)
-    """
-    from sklearn.metrics import matthews_corrcoef
-
-    n_classes = probabilities.shape[1]
-    calls = probabilities.argmax(axis=1)
-    spoken_of = [1] if n_classes == 2 else [c for c in range(n_classes) if (truth == c).any()]
-    each = np.array([_one_against_rest(truth == c, calls == c, probabilities[:, c]) for c in spoken_of])
-    precision, recall, specificity, roc_auc, pr_auc = each.mean(axis=0).tolist()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one class called: sklearn says 0, as is the convention
-        mcc = float(matthews_corrcoef(truth, calls))
-    return {
-        "accuracy": float((truth == calls).mean()),
-        "precision": precision,
-        "recall": recall,
-        "specificity": specificity,
-        "mcc": mcc,
-        "roc_auc": roc_auc,
-        "pr_auc": pr_auc,
-    }
 
 
 def table(rows: Mapping[str, Evaluation]) -> str:
@@ -182,32 +140,7 @@ def table(rows: Mapping[str, Evaluation]) -> str:
         lines.append([name, *(f"{getattr(found, m):.3f}" for m in METRICS), f"{low:.3f} to {high:.3f}"])
         for rival, values in found.baselines.items():
             lines.append([f"  baseline {rival}", *(f"{values[m]:.3f}" for m in METRICS), ""])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    shown = [
-        [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))] for line in lines
-    ]
-    return "\n".join("  ".join(cells).rstrip() for cells in shown)
-
-
-def _one_against_rest(
-    true: NDArray[np.bool_], called: NDArray[np.bool_], score: NDArray[np.floating]
-) -> tuple[float, float, float, float, float]:
-    """Return precision, recall, specificity, ROC-AUC and average precision of one class."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    hits = (true & called).sum()
-    both = true.any() and not true.all()
-    return (
-        _ratio(hits, called.sum()) if called.any() else 0.0,  # never called: 0, as in scikit-learn
-        _ratio(hits, true.sum()),
-        _ratio((~true & ~called).sum(), (~true).sum()),
-        float(roc_auc_score(true, score)) if both else float("nan"),
-        float(average_precision_score(true, score)) if true.any() else float("nan"),
-    )
-
-
-def _ratio(part_: np.integer, whole: np.integer) -> float:
-    return float(part_ / whole) if whole else float("nan")
+    return "\n".join(aligned(lines))
 
 
 def _bootstrap(
@@ -230,11 +163,3 @@ def _indices(records: list[SeqRecord], classes: tuple[str, ...]) -> NDArray[np.i
     if unknown:
         raise UnknownClassError(unknown[0], classes)
     return np.array([classes.index(label) for label in labels(records)], dtype=np.int64)
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

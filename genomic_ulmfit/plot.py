@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,19 @@ if TYPE_CHECKING:
 
     from genomic_ulmfit.perturbation import Saliency
 
-__all__ = ["picture_format", "plot_saliency", "plot_scan", "save_figure"]
+__all__ = [
+    "as_svg",
+    "picture_format",
+    "plot_baselines",
+    "plot_distribution",
+    "plot_saliency",
+    "plot_scan",
+    "save_figure",
+]
 
 # Okabe & Ito's colours, told apart by colour-blind readers
 _BLUE, _ORANGE, _GREEN, _RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+_LINES = ((_BLUE, "-"), (_RED, "--"), (_GREEN, "-."), (_ORANGE, "-"), ("#CC79A7", "--"), ("black", ":"))
 
 
 def plot_scan(
@@ -112,6 +123,93 @@ def plot_saliency(result: Saliency, *, anchor: int | None = None, title: str = "
             axes.axvline(-0.5, color="black", linewidth=0.8, linestyle="--")
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def plot_distribution(
+    counts: Mapping[str, Sequence[int]], edges: Sequence[float], *, xlabel: str, log: bool = False
+) -> Figure:
+    """Draw how the records of each class are distributed, as shares of the class.
+
+    Parameters
+    ----------
+    counts : mapping of str to sequence of int
+        Records in each bin, by class; one class at least.
+    edges : sequence of float
+        Of the bins, one more than these.
+    xlabel : str
+        What is counted.
+    log : bool
+        Use a logarithmic axis.
+
+    Returns
+    -------
+    matplotlib Figure
+        5 inches wide; classes differ in colour and in the kind of line.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 2.6), layout="constrained", dpi=200)
+    axes = figure.subplots()
+    for (name, found), (color, line) in zip(counts.items(), _LINES, strict=False):
+        shares = 100 * np.array(found) / max(1, sum(found))
+        axes.stairs(shares, edges, color=color, linestyle=line, linewidth=1.5, label=name)
+    axes.set(xlabel=xlabel, ylabel="% of the class", ylim=(0, None), xscale="log" if log else "linear")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def plot_baselines(scores: Mapping[str, Mapping[str, float]], *, xlabel: str = "MCC") -> Figure:
+    """Draw what baselines score on one split and on another, a row each.
+
+    Parameters
+    ----------
+    scores : mapping of str to mapping of str to float
+        By split, then by baseline; what is missing or NaN is left out.
+    xlabel : str
+        What the scores are.
+
+    Returns
+    -------
+    matplotlib Figure
+        5 inches wide; splits differ in colour and in shape.
+    """
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(name for found in scores.values() for name in found))[::-1]
+    figure = Figure(figsize=(5, 0.9 + 0.3 * len(names)), layout="constrained", dpi=200)
+    axes = figure.subplots()
+    axes.hlines(range(len(names)), 0, 1, color="0.9", linewidth=1)
+    for (split, found), color, marker in zip(scores.items(), (_BLUE, _RED), "oD", strict=False):
+        rows = [names.index(name) for name in found]
+        axes.plot(list(found.values()), rows, marker, color=color, markersize=7, label=split, clip_on=False)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(yticks=range(len(names)), yticklabels=names, xlabel=xlabel, ylim=(-0.6, len(names) - 0.4))
+    axes.set_xlim(min(0.0, *(value for found in scores.values() for value in found.values())), 1)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def as_svg(figure: Figure, name: str) -> str:
+    """Return a figure as an ``<svg>`` element to stand in a page; the same figure and name give the same text.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        Its text stays text.
+    name : str
+        Tells it from the other figures of the page: their ids must differ.
+    """
+    from matplotlib import rc_context
+
+    written = io.StringIO()
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        figure.savefig(written, format="svg", metadata={"Date": None}, transparent=True)
+    text = written.getvalue()[written.getvalue().index("<svg") :]
+    used = set(re.findall(r"#([\w-]+)", text))  # the others are the same in every figure
+    return re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", text)
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:

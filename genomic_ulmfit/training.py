@@ -21,6 +21,7 @@ import torch
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
+from genomic_ulmfit.datasets.audit import quick_audit
 from genomic_ulmfit.datasets.records import labels, letters, part, require_labels
 from genomic_ulmfit.errors import DatasetError, SettingError, UnknownChromosomeError
 from genomic_ulmfit.genome.algebra import complement
@@ -250,9 +251,12 @@ def train_classifier(
     SequenceTooShortError
         If a record is shorter than k.
     """
-    learnt, checked = _training_parts(list(records))
+    records = list(records)
+    learnt, checked = _training_parts(records)
     require_labels(learnt)
     require_labels(checked, at_least=0)
+    for sentence in quick_audit(records):
+        _log.warning("the data set leaks: %s", sentence)
     vocab, config = (model.vocab, model.config) if isinstance(model, LanguageModel) else model
     classes = sorted(set(labels(learnt)), key=lambda name: (name != BACKGROUND, name))
     window, anchor = _window_and_anchor(learnt)

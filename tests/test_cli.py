@@ -14,7 +14,8 @@ import genomic_ulmfit as gu
 from genomic_ulmfit.cli import app, main
 from tests.toy_models import MotifAt
 
-VERBS = ["dataset", "pretrain", "finetune", "train", "evaluate", "predict", "scan", "saliency", "info", "demo"]
+DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "saliency", "demo"]
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +86,104 @@ def test_a_data_set_is_written_with_its_intervals_and_regions(built):
     assert [region.name for region in gu.read_intervals(built / "data.held-out.bed")] == ["valid", "test"]
 
 
+def test_records_divided_by_homology_name_what_is_held_out(folder, capsys):
+    out = folder / "related.fa"
+    options = ["--upstream", 60, "--downstream", 20, "--split", "homology", "--negatives", "shuffle", "--circular"]
+    status, printed, _ = run(capsys, "dataset", folder / "genome.fa", folder / "tss.bed", "-o", out, *options)
+    assert status == 0
+    assert printed.splitlines()[0].split() == ["class", "train", "valid", "test", "all"]
+    held_out = gu.read_intervals(folder / "related.held-out.bed")
+    for record in gu.read_dataset(out):
+        inside = any(i.start <= record.annotations["start"] and record.annotations["end"] <= i.end for i in held_out)
+        assert inside == (record.annotations["split"] != "train")
+
+
+def test_hard_negatives_are_those_a_classifier_likes(built, capsys):
+    common = ["--upstream", 60, "--downstream", 20, "--split", "none"]
+    files = [built / "genome.fa", built / "tss.bed"]
+    means = {}
+    for strategy in ("random", "hard"):
+        out = built / f"{strategy}.fa"
+        extra = ["--negatives", strategy, "--classifier", built / "clf.safetensors"]
+        assert run(capsys, "dataset", *files, "-o", out, *common, *extra)[0] == 0
+        drawn = [r for r in gu.read_dataset(out) if r.annotations["label"] == "background"]
+        means[strategy] = gu.predict_proba(gu.load(built / "clf.safetensors"), drawn)[:, 1].mean()
+    assert means["hard"] > means["random"]
+    assert "need a score" in refused(capsys, "dataset", *files, "-o", built / "x.fa", "--negatives", "hard")
+
+
+@pytest.fixture
+def by_class(tmp_path):
+    """Two files of one class each, with genes in their headers."""
+    rng = np.random.default_rng(0)
+    for name, weights in (("rich", [1, 3, 3, 1]), ("poor", [3, 1, 1, 3])):
+        rows = (
+            f">{name}{i}|GENE{i // 2} x\n{''.join(rng.choice(list('ACGT'), 200, p=np.array(weights) / 8))}\n"
+            for i in range(60)
+        )
+        (tmp_path / f"{name}.fa").write_text("".join(rows))
+    return tmp_path
+
+
+def test_split_keeps_groups_on_one_side_and_masks(by_class, capsys):
+    sources = [f"rich={by_class}/rich.fa", f"poor={by_class}/poor.fa"]
+    out = by_class / "data.fa"
+    status, printed, _ = run(
+        capsys, "split", *sources, "-o", out, "--by", "group", "--group", "GENE[0-9]+", "--mask", "5:9"
+    )
+    records = gu.read_dataset(out)
+    assert (status, len(records)) == (0, 120)
+    assert printed.splitlines()[-2].split() == ["all", "96", "12", "12", "120"]
+    sides = {}
+    for record in records:
+        sides.setdefault(record.annotations["group"], set()).add(record.annotations["split"])
+        assert str(record.seq[5:9]) == "NNNN"
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_split_takes_parts_that_are_files(by_class, capsys):
+    rich, poor = (f"{name}={by_class}/{name}.fa" for name in ("rich", "poor"))
+    status, printed, _ = run(capsys, "split", rich, poor, "--test", rich, "--test", poor, "-o", by_class / "data.fa")
+    assert status == 0
+    assert printed.splitlines()[3].split() == ["all", "120", "120", "240"]
+
+
+def test_audit_tells_its_verdict_and_exits_by_it_where_strict(by_class, capsys):
+    sources = [f"rich={by_class}/rich.fa", f"poor={by_class}/poor.fa"]
+    files = [by_class / "audit.json", by_class / "audit.html"]
+    status, printed, _ = run(capsys, "audit", *sources, "--json", files[0], "--html", files[1], "--strict")
+    found = json.loads(files[0].read_text())
+    assert status == 1
+    assert printed.startswith("verdict: trivial")
+    assert found["verdict"] == "trivial"
+    assert set(found) >= {"shared_25mer", "duplicates", "baselines", "homology_split"}
+    assert "Audit of rich.fa, poor.fa" in files[1].read_text()
+    assert run(capsys, "audit", *sources)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["audit", "{0}/absent.fa"], "absent.fa"),
+        (["audit", "{0}/rich.fa"], "no label"),
+        (["audit", "rich={0}/rich.fa"], "classes"),
+        (["audit", "rich={0}/rich.fa", "--html", "{0}/no/page.html"], "does not exist"),
+        (["split", "rich={0}/rich.fa", "-o", "{0}/x.fa", "--by", "group"], "no group"),
+        (["split", "rich={0}/rich.fa", "-o", "{0}/x.fa", "--group", "("], "no regular expression"),
+        (["split", "rich={0}/rich.fa", "-o", "{0}/x.fa", "--fractions", "0.8,0.2"], "three shares"),
+        (["split", "rich={0}/rich.fa", "-o", "{0}/x.fa", "--fractions", "0.8,0.2,0.2"], "add up to 1"),
+        (["split", "rich={0}/rich.fa", "-o", "{0}/x.fa", "--mask", "190:290"], "too short for the mask"),
+    ],
+)
+def test_data_that_can_t_be_used_gives_one_line(by_class, capsys, arguments, said):
+    assert said in refused(capsys, *(text.format(by_class) for text in arguments))
+    assert not (by_class / "x.fa").exists()
+
+
 def test_pretraining_says_what_it_left_out(built):
     model = gu.load(built / "lm.safetensors")
     assert model.vocab == gu.KmerVocab(2, 1)
-    assert model.card["stages"][0]["excluded"] == ["chr1:48001-54000", "chr1:54001-60000"]
+    assert model.card["stages"][0]["excluded"] == ["chr1:48001-53920", "chr1:54001-60000"]
 
 
 def test_a_classifier_knows_its_window_and_anchor(built):

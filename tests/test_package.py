@@ -13,12 +13,13 @@ import genomic_ulmfit as gu
 PACKAGE = Path(gu.__file__).parent
 
 LEVELS = [  # a module may import from its own line or a line above, and within its own folder
-    ["errors", "letters"],
+    ["errors", "letters", "columns"],
     ["files", "progress"],
     ["genome"],
     ["datasets", "net"],
     ["predict", "training", "evaluation", "scanning", "perturbation"],
     ["plot"],
+    ["report"],
     ["demo"],
     ["cli"],
 ]
@@ -33,6 +34,7 @@ NEVER = {
     "datasets": {"torch", "fastai"},
     "net": {"genomic_ulmfit.genome", "genomic_ulmfit.datasets", "pysam"},
     "plot": {"torch", "fastai"},
+    "report": {"torch", "fastai"},
     "cli": {"fastai"},
 }
 

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from Bio.Seq import Seq
@@ -5,7 +7,7 @@ from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
 from genomic_ulmfit.errors import SettingError
-from genomic_ulmfit.plot import plot_saliency, plot_scan, save_figure
+from genomic_ulmfit.plot import as_svg, plot_baselines, plot_distribution, plot_saliency, plot_scan, save_figure
 from tests.toy_models import CountGC
 
 
@@ -44,3 +46,33 @@ def test_an_unknown_suffix_leaves_nothing(blocks, tmp_path):
     with pytest.raises(SettingError, match="xyz"):
         save_figure(plot_scan(blocks), tmp_path / "a.xyz")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_distributions_are_shares_of_the_class():
+    figure = plot_distribution({"a": [1, 3], "b": [0, 50]}, [0, 0.5, 1], xlabel="GC", log=False)
+    (axes,) = figure.axes
+    heights = [patch.get_data().values.tolist() for patch in axes.patches]
+    assert heights == [[25, 75], [0, 100]]
+    assert len({(patch.get_edgecolor(), patch.get_linestyle()) for patch in axes.patches}) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_baselines_have_a_row_each_and_a_mark_for_each_split():
+    figure = plot_baselines({"one": {"gc": 0.1, "lookup": -0.3}, "two": {"gc": 0.2}})
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lookup", "gc"]
+    marks = {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
+        for line in axes.lines
+        if line.get_marker() in "oD"
+    }
+    assert marks == {"one": ([0.1, -0.3], [1, 0]), "two": ([0.2], [1])}
+    assert axes.get_xlim() == (-0.3, 1)
+
+
+def test_an_svg_for_a_page_is_one_element_with_ids_of_its_own():
+    one, two = (as_svg(plot_baselines({"split": {"gc": 0.1}}), name) for name in ("one", "two"))
+    assert one.startswith("<svg") and one.rstrip().endswith("</svg>")
+    assert one == as_svg(plot_baselines({"split": {"gc": 0.1}}), "one")
+    ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (one, two)]
+    assert ids[0] and not ids[0] & ids[1]

@@ -7,22 +7,38 @@ elsewhere.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
 
+from genomic_ulmfit.datasets.homology import canonical_kmers
 from genomic_ulmfit.datasets.records import labels, letters, require_labels
 from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.letters import base_codes
 
-__all__ = ["BASELINES", "gc", "kmer", "position", "pwm", "run_baselines"]
+__all__ = [
+    "BASELINES",
+    "best_position",
+    "each_baseline",
+    "gc",
+    "gc_shares",
+    "kmer",
+    "lookup",
+    "position",
+    "pwm",
+    "run_baselines",
+]
 
 _log = logging.getLogger(__name__)
 
 _K = 4
 _CODON = 3
+_LOOKUP_K = 16  # two unrelated records hardly ever share one, and it fits half of a 64-bit number
 _PSEUDOCOUNT = 1.0
+_CHUNK = 64  # records held as one-hot letters at a time
+_MANY = 20_000_000  # records times classes: beyond it logistic regression takes minutes
+_MOST_WEIGHTS = 50_000_000  # positions times classes: beyond it the tables by position take gigabytes
 
 Baseline = Callable[[Sequence[SeqRecord], np.ndarray, Sequence[SeqRecord], int], np.ndarray]
 
@@ -44,14 +60,29 @@ def run_baselines(
     Returns
     -------
     dict of str to float64 array, shape (n_test, n_classes)
-        By the names of `BASELINES`. Those that need all records of one length are left out, and this is logged, where
-        the lengths differ. Rows add up to 1.
+        By the names of `BASELINES`; what is left out, and why, is logged. Rows add up to 1.
 
     Raises
     ------
     DatasetError
         If `train` has fewer than two classes, a record without label or one of a class that is not in `classes`, or
         there is nothing in `test`.
+    """
+    return dict(each_baseline(train, test, classes=classes))
+
+
+def each_baseline(
+    train: Sequence[SeqRecord], test: Sequence[SeqRecord], *, classes: Sequence[str] | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Fit one baseline after the other; where classes are many, all their probabilities at once fill the memory.
+
+    Parameters and errors are those of `run_baselines`.
+
+    Yields
+    ------
+    name : str
+        One of `BASELINES`.
+    probabilities : float64 array, shape (n_test, n_classes)
     """
     known = require_labels(train)
     classes = list(known if classes is None else classes)
@@ -60,21 +91,23 @@ def run_baselines(
         raise DatasetError(f"train has records of class {strange[0]!r}, which is not one of {', '.join(classes)}")
     if not test:
         raise DatasetError("there are no test records for the baselines")
-    columns = [classes.index(name) for name in known]
+    number = {name: at for at, name in enumerate(classes)}
+    columns = [number[name] for name in known]
     targets = np.searchsorted(np.array(known), labels(train))
-    one_length = len({len(str(record.seq)) for record in (*train, *test)}) == 1
-    results = {}
+    unfit = _unfit_for_positions({len(record) for record in (*train, *test)}, len(known))
     for name, baseline in BASELINES.items():
-        if baseline in _POSITIONAL and not one_length:
-            _log.info("baseline %s is left out: it needs records of one length", name)
+        if unfit and baseline in _POSITIONAL:
+            _log.info("baseline %s is left out: %s", name, unfit)
             continue
-        results[name] = np.zeros((len(test), len(classes)))
-        results[name][:, columns] = baseline(train, targets, test, len(known))
-    return results
+        probabilities = np.zeros((len(test), len(classes)))
+        probabilities[:, columns] = baseline(train, targets, test, len(known))
+        yield name, probabilities
 
 
 def gc(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord], n_classes: int) -> np.ndarray:
     """Logistic regression on the share of G and C among the known bases.
+
+    Where records times classes exceed 20 million a linear discriminant takes its place, which needs no iterations.
 
     Parameters
     ----------
@@ -90,15 +123,41 @@ def gc(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord
     float64 array, shape (n_test, n_classes)
         Probabilities.
     """
-    return _regression(_gc_shares(train), targets, _gc_shares(test))
+    return _regression(gc_shares(train)[:, None], targets, gc_shares(test)[:, None], n_classes)
 
 
 def kmer(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord], n_classes: int) -> np.ndarray:
     """Logistic regression on the shares of the 256 4-mers, standardised; k-mers with unknown bases don't count.
 
-    Parameters and result are those of `gc`.
+    Parameters and result are those of `gc`, and so is what takes its place where classes are many.
     """
-    return _regression(_kmer_shares(train), targets, _kmer_shares(test))
+    return _regression(_kmer_shares(train), targets, _kmer_shares(test), n_classes)
+
+
+def lookup(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord], n_classes: int) -> np.ndarray:
+    """Look 16-mers up in `train`, on either strand: each votes for the classes of the records it was seen in.
+
+    A k-mer has one vote, shared out by the number of records. A record without any hit gets the shares of the classes
+    among the records of `train` that find no hit in the rest of `train`, their shares in all of `train` counted as one
+    record more: where one class overlaps itself and the other doesn't, finding nothing is an answer too. Nothing is
+    learnt but what was seen: above chance, the parts of the data set are not independent. Parameters and result are
+    those of `gc`.
+    """
+    words, members = _seen(train)
+    runs = _runs(words)
+    among_others = np.repeat(np.diff(runs) > 1, np.diff(runs))
+    alone = np.ones(len(train), dtype=bool)
+    alone[members[among_others]] = False
+    words, classes, shares = _votes(words, targets[members])
+    wanted, owners = canonical_kmers(map(letters, test), _LOOKUP_K)
+    first, last = np.searchsorted(words, wanted), np.searchsorted(words, wanted, side="right")
+    found = _ranges(first, last - first)
+    cells = np.repeat(owners, last - first) * n_classes + classes[found]
+    votes = np.bincount(cells, shares[found], minlength=len(test) * n_classes).astype(float)  # integers of no cells
+    votes = votes.reshape(len(test), n_classes)
+    priors = np.bincount(targets, minlength=n_classes) / len(targets)
+    votes[~votes.any(axis=1)] = np.bincount(targets[alone], minlength=n_classes) + priors
+    return votes / votes.sum(axis=1, keepdims=True)
 
 
 def pwm(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecord], n_classes: int) -> np.ndarray:
@@ -108,9 +167,14 @@ def pwm(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[SeqRecor
     """
     codes = _codes(train)
     weights = np.stack([_log_frequencies(codes[targets == number]) for number in range(n_classes)])
-    scores = np.tile(_log_priors(targets, n_classes), (len(test), 1))
-    for number, base_weights in enumerate(weights):
-        scores[:, number] += np.take_along_axis(base_weights, _codes(test).T, axis=1).sum(axis=0)
+    one_hot, others = np.eye(5), _codes(test)
+    scores = np.concatenate(
+        [
+            one_hot[others[at : at + _CHUNK]].reshape(-1, weights[0].size) @ weights.reshape(n_classes, -1).T
+            for at in range(0, len(test), _CHUNK)
+        ]
+    )
+    scores += _log_priors(targets, n_classes)
     scores = np.exp(scores - scores.max(axis=1, keepdims=True))
     return scores / scores.sum(axis=1, keepdims=True)
 
@@ -123,27 +187,54 @@ def position(train: Sequence[SeqRecord], targets: np.ndarray, test: Sequence[Seq
     there, their shares in all of `train` counted as one record more. Parameters and result are those of `gc`; all
     records are of one length.
     """
-    found = _codons(train)
-    tables = (_table(found[:, at], targets, n_classes) for at in range(found.shape[1]))
-    right = [table.max(axis=1).sum() for table in tables]
-    best = int(np.argmax(right))
-    share = 100 * right[best] / len(train)
-    _log.info("baseline position: the %d-mer at index %d is right on %.1f %% of train", _CODON, best, share)
-    table = _table(found[:, best], targets, n_classes) + np.bincount(targets, minlength=n_classes) / len(train)
-    return (table / table.sum(axis=1, keepdims=True))[_codons(test)[:, best]]
+    codes, others = _codes(train), _codes(test)
+    width = min(_CODON, codes.shape[1])
+    best, share = _best_position(codes, targets, n_classes)
+    _log.info("baseline position: the %d-mer at index %d is right on %.1f %% of train", width, best, 100 * share)
+    counts = _table(codes, best, targets, n_classes) + np.bincount(targets, minlength=n_classes) / len(train)
+    found = _words(others[:, best : best + width], width)[:, 0]
+    return (counts / counts.sum(axis=1, keepdims=True))[found]
 
 
-BASELINES: dict[str, Baseline] = {"gc": gc, "kmer": kmer, "pwm": pwm, "position": position}
+def best_position(records: Sequence[SeqRecord]) -> tuple[int, float]:
+    """Return the 0-based index of the 3-mer that says the class best, and on which share of the records it is right.
+
+    Parameters
+    ----------
+    records : sequence of SeqRecord
+        With ``annotations["label"]``, all of one length.
+
+    Examples
+    --------
+    >>> from Bio.Seq import Seq
+    >>> texts = (("CAAT", "start"), ("GAAT", "start"), ("CAAG", "body"), ("GAAG", "body"))
+    >>> best_position([SeqRecord(Seq(text), annotations={"label": label}) for text, label in texts])
+    (1, 1.0)
+    """
+    known = require_labels(records, at_least=1)
+    return _best_position(_codes(records), np.searchsorted(np.array(known), labels(records)), len(known))
+
+
+BASELINES: dict[str, Baseline] = {"gc": gc, "kmer": kmer, "lookup": lookup, "pwm": pwm, "position": position}
 
 _POSITIONAL = (pwm, position)
+
+
+def _unfit_for_positions(lengths: set[int], n_classes: int) -> str:
+    """Return why tables by position can't be made; nothing if they can."""
+    if len(lengths) > 1:
+        return "it needs records of one length"
+    (length,) = lengths
+    return f"{n_classes} classes at {length} positions are too many" if length * n_classes > _MOST_WEIGHTS else ""
 
 
 # Features -------------------------------------------------------------------------------------------------------------
 
 
-def _gc_shares(records: Sequence[SeqRecord]) -> np.ndarray:
+def gc_shares(records: Sequence[SeqRecord]) -> np.ndarray:
+    """Return the share of G and C among the known bases of each record: float64 array, shape (n_records,)."""
     counts = np.stack([np.bincount(base_codes(letters(record)), minlength=5)[:4] for record in records])
-    return (counts[:, 1:3].sum(axis=1) / np.maximum(1, counts.sum(axis=1)))[:, None]  # (n_records, 1)
+    return counts[:, 1:3].sum(axis=1) / np.maximum(1, counts.sum(axis=1))
 
 
 def _kmer_shares(records: Sequence[SeqRecord]) -> np.ndarray:
@@ -168,21 +259,18 @@ def _codes(records: Sequence[SeqRecord]) -> np.ndarray:
     return np.stack([base_codes(letters(record)) for record in records])  # (n_records, length)
 
 
-def _codons(records: Sequence[SeqRecord]) -> np.ndarray:
-    codes = _codes(records)
-    return _words(codes, min(_CODON, codes.shape[1]))  # (n_records, n_positions)
-
-
 # Fitting --------------------------------------------------------------------------------------------------------------
 
 
-def _regression(features: np.ndarray, targets: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _regression(features: np.ndarray, targets: np.ndarray, others: np.ndarray, n_classes: int) -> np.ndarray:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    return model.fit(features, targets).predict_proba(others)
+    many = len(targets) * n_classes > _MANY
+    model = LinearDiscriminantAnalysis() if many else LogisticRegression(C=0.1, max_iter=1000)
+    return make_pipeline(StandardScaler(), model).fit(features, targets).predict_proba(others)
 
 
 def _log_priors(targets: np.ndarray, n_classes: int) -> np.ndarray:
@@ -195,7 +283,62 @@ def _log_frequencies(codes: np.ndarray) -> np.ndarray:
     return np.pad(np.log(counts / counts.sum(axis=1, keepdims=True)), ((0, 0), (0, 1)))
 
 
-def _table(words: np.ndarray, targets: np.ndarray, n_classes: int) -> np.ndarray:
-    """Count the classes by the word found, shape (n_words, n_classes)."""
-    n_words = 4**_CODON + 1
-    return np.bincount(words * n_classes + targets, minlength=n_words * n_classes).reshape(n_words, n_classes)
+def _best_position(codes: np.ndarray, targets: np.ndarray, n_classes: int) -> tuple[int, float]:
+    right = [
+        _table(codes, at, targets, n_classes).max(axis=1).sum() for at in range(max(1, codes.shape[1] - _CODON + 1))
+    ]
+    best = int(np.argmax(right))
+    return best, float(right[best] / len(targets))
+
+
+def _table(codes: np.ndarray, at: int, targets: np.ndarray, n_classes: int) -> np.ndarray:
+    """Count the classes by the word found at a position, shape (n_words, n_classes)."""
+    found = codes[:, at : at + _CODON]
+    k = found.shape[1]
+    cells = _words(found, k)[:, 0] * n_classes + targets
+    return np.bincount(cells, minlength=(4**k + 1) * n_classes).reshape(-1, n_classes)
+
+
+# Look-up --------------------------------------------------------------------------------------------------------------
+
+
+def _seen(records: Sequence[SeqRecord]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k-mers of records in order, each once for each record that has it, and the records' indices."""
+    return _unpacked(_distinct(_packed(*canonical_kmers(map(letters, records), _LOOKUP_K)))[0])
+
+
+def _votes(words: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return sorted k-mers, once for each class, the class, and its share of the records that have the k-mer."""
+    pairs, counts = _distinct(_packed(words, classes))
+    words, classes = _unpacked(pairs)
+    runs = _runs(words)
+    totals = np.add.reduceat(counts, runs[:-1]) if len(counts) else counts
+    return words, classes, counts / np.repeat(totals, np.diff(runs))
+
+
+def _packed(words: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Put k-mers and what belongs to them into one 64-bit number each: they sort many times as fast as rows do."""
+    return (words << np.uint64(32)) | numbers.astype(np.uint64)
+
+
+def _unpacked(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return pairs >> np.uint64(32), (pairs & np.uint64(2**32 - 1)).astype(np.int64)
+
+
+def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different values, sorted, and how often each is there. Sorts in place."""
+    values.sort()  # np.unique hashes, which takes many times as long
+    runs = _runs(values)
+    return values[runs[:-1]], np.diff(runs)
+
+
+def _runs(values: np.ndarray) -> np.ndarray:
+    """Return where runs of equal values start, and where the last one ends."""
+    starts = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.concatenate([starts[:0], [0][: len(values)], starts, [len(values)]]).astype(np.int64)
+
+
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the numbers from each start on, as many as its count, one range after the other."""
+    offsets = np.cumsum(counts) - counts
+    return np.repeat(starts - offsets, counts) + np.arange(counts.sum())

@@ -1,37 +1,43 @@
-"""Negatives: a genome and positive intervals in, as many background intervals out, 0-based half-open.
+"""Negatives: a genome and positive intervals in, as many background records out; coordinates are 0-based half-open.
 
-One strategy is one function. Whatever the strategy, a negative is as long as the positives, lies inside its
-chromosome and inside the regions asked for, touches no padded positive on either strand and no excluded region, holds
-A, C, G and T only, and repeats neither the sequence of a positive nor that of another negative, on either strand.
+Whatever the strategy, a negative is as long as the positives, holds hardly a letter other than A, C, G and T, and
+repeats neither the sequence of a positive nor that of another negative, on either strand. A window of the genome lies
+inside its chromosome and the regions asked for, and touches no padded positive on either strand and no excluded region.
+A shuffled positive is no window: it carries the place that its letters come from.
 """
 
 from __future__ import annotations
 
-import logging
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from Bio.SeqRecord import SeqRecord
 
+from genomic_ulmfit.datasets import strategies
+from genomic_ulmfit.datasets.drawing import Accept, Candidate, Ground, Score, fetch
+from genomic_ulmfit.datasets.strategies import SHUFFLES, to_records
 from genomic_ulmfit.errors import DatasetError
-from genomic_ulmfit.genome.algebra import complement, pad, subtract, to_pyranges
-from genomic_ulmfit.genome.intervals import Interval, read_intervals
+from genomic_ulmfit.genome.algebra import overlapping, pad, subtract
+from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
-from genomic_ulmfit.letters import base_codes
 
-__all__ = ["STRATEGIES", "Ground", "draw_negatives", "gc_matched", "gene_body", "random"]
+__all__ = ["SHUFFLES", "STRATEGIES", "draw_negatives"]
 
-_log = logging.getLogger(__name__)
+_CANDIDATES = {"kmer-matched": 30, "hard": 10}  # a score may be a net, for which windows are dear
+_STRANDS = ("both", "+", "-", "same")
 
-_GC_BINS = 50  # of 2 % each
-_BATCH = 64, 4096  # least and most places looked at in one go
-_LOOKS = 64  # places looked at for each negative wanted, before the search is given up
-_LEAST_LOOKS = 1 << 16
-_COMPLEMENT = str.maketrans("ACGT", "TGCA")
-
-Accept = Callable[[list[str]], np.ndarray]
-_Candidate = tuple[Interval, str, int]  # with its "+" strand and its bin
+STRATEGIES: dict[str, Callable[[Ground, int, np.random.Generator], list[Candidate]]] = {
+    "random": strategies.random,
+    "intertss": strategies.intertss,
+    "gene-body": strategies.gene_body,
+    "gc-matched": strategies.gc_matched,
+    "kmer-matched": strategies.kmer_matched,
+    "flank": strategies.flank,
+    "hard": strategies.hard,
+    "shuffle": strategies.shuffled,
+    "partial-shuffle": strategies.partly_shuffled,
+}
 
 
 def draw_negatives(
@@ -45,9 +51,13 @@ def draw_negatives(
     within: Iterable[Interval] | None = None,
     genes: Iterable[Interval] = (),
     accept: Accept | None = None,
+    score: Score | None = None,
+    candidates: int | None = None,
+    strands: str = "both",
+    max_unknown: float = 0.0,
     seed: int | Sequence[int] = 0,
-) -> list[Interval]:
-    """Draw background intervals.
+) -> list[SeqRecord]:
+    """Draw background records.
 
     Parameters
     ----------
@@ -57,289 +67,105 @@ def draw_negatives(
         All of one length, inside the genome, named as the genome names its chromosomes; at least one.
     n : int
         How many to draw.
-    strategy : {"random", "gene-body", "gc-matched"}
-        See the functions of this module.
+    strategy : str
+        One of `STRATEGIES`; each is a function of `genomic_ulmfit.datasets.strategies`.
     padding : int
-        Least distance in bp between a negative and a positive.
+        Least distance in bp between a window and a positive.
     exclude : iterable of Interval
-        Regions that no negative may touch.
+        Regions that no window may touch.
     within : iterable of Interval, optional
-        Regions to stay inside of; by default the whole genome.
+        Regions to stay inside of; by default the whole genome. Of positives to shuffle, those inside are taken.
     genes : iterable of Interval
         For "gene-body".
     accept : callable, optional
-        Takes a list of sequences ("+" strand) and returns a bool array, False for those to draw again.
+        Takes a list of sequences and returns a bool array, False for those to draw again.
+    score : callable, optional
+        For "hard": takes a list of SeqRecords and returns a float array, higher where more like a positive.
+    candidates : int, optional
+        For "kmer-matched" and "hard": how many windows are looked at for each negative, by default 30 and 10.
+    strands : {"both", "+", "-", "same"}
+        Where windows lie: on either strand by a coin, on one, or on "+" as often as the positives do. Negatives from
+        genes and shuffled positives keep their strand.
+    max_unknown : float
+        Greatest share of letters other than A, C, G and T in a negative.
     seed : int or sequence of int
         The same seed gives the same negatives.
 
     Returns
     -------
-    list of Interval
-        In the order of the genome, with strand.
+    list of SeqRecord
+        In the order of the genome. Annotations: chrom, start, end, strand, strategy, molecule_type. The id is the
+        window's, of a shuffled positive with the strategy before it: ``shuffle.1::chr1:880-910(+)``.
 
     Raises
     ------
     DatasetError
-        If there is no such strategy, the positives are none or of several lengths, or the genome can't yield `n`.
+        If an option is not as above, the positives are none or of several lengths, or the genome can't yield `n`.
 
     Examples
     --------
     >>> genome = Genome({"chr1": "ACGGTCATTGCA" * 5 + "TTGACCGATCAT" * 5})
-    >>> [i.length for i in draw_negatives(genome, [Interval("chr1", 50, 60)], 3, strategy="random", padding=5)]
-    [10, 10, 10]
+    >>> drawn = draw_negatives(genome, [Interval("chr1", 50, 60)], 3, strategy="random", padding=5)
+    >>> [len(record) for record in drawn], drawn[0].annotations["strategy"]
+    ([10, 10, 10], 'random')
     """
+    _check_options(positives, n, strategy, padding, candidates, strands, max_unknown)
+    if n == 0:
+        return []
+    sizes = genome.chrom_sizes
+    regions = [Interval(chrom, 0, size) for chrom, size in sizes.items()] if within is None else list(within)
+    sources = fetch(genome, positives)
+    outside = set() if within is None else set(overlapping(positives, subtract(positives, regions)))
+    ground = Ground(
+        genome=genome,
+        free=subtract(regions, pad(positives, padding, sizes, genome.circular) + list(exclude)),
+        positives=sources,
+        inside=[source for source in sources if source.window not in outside],
+        length=positives[0].length,
+        genes=list(genes),
+        accept=accept,
+        score=score,
+        candidates=candidates or _CANDIDATES.get(strategy, 1),
+        forward=_forward(strands, positives),
+        max_unknown=max_unknown,
+    )
+    found = STRATEGIES[strategy](ground, n, np.random.default_rng(seed))
+    if len(found) < n:
+        advice = "lower the ratio" if strategy in SHUFFLES else "lower the ratio or the padding, or exclude less"
+        advice += ", or look at more candidates" if strategy == "hard" else ""
+        got = f"found {len(found):,} of {n:,} {strategy} negatives of {ground.length} bp"
+        raise DatasetError(f"{got}: {ground.tally}; {advice}")
+    rank = {chrom: number for number, chrom in enumerate(sizes)}
+    found.sort(key=lambda candidate: (rank[candidate.window.chrom], candidate.window.start, candidate.window.strand))
+    return to_records(found, strategy)
+
+
+def _forward(strands: str, positives: Sequence[Interval]) -> float:
+    counts = Counter(positive.strand for positive in positives)
+    stranded = counts["+"] + counts["-"]
+    same = counts["+"] / stranded if stranded else 0.5
+    return {"both": 0.5, "+": 1.0, "-": 0.0, "same": same}[strands]
+
+
+def _check_options(
+    positives: Sequence[Interval],
+    n: int,
+    strategy: str,
+    padding: int,
+    candidates: int | None,
+    strands: str,
+    max_unknown: float,
+) -> None:
     if strategy not in STRATEGIES:
         raise DatasetError(f"negatives {strategy!r} is not one of {', '.join(STRATEGIES)}")
+    if strands not in _STRANDS:
+        raise DatasetError(f"strands {strands!r} is not one of {', '.join(_STRANDS)}")
     lengths = {positive.length for positive in positives}
     if len(lengths) != 1:
         raise DatasetError(f"wanted positives of one length, got {len(lengths)} lengths")
-    sizes = genome.chrom_sizes
-    regions = [Interval(chrom, 0, size) for chrom, size in sizes.items()] if within is None else list(within)
-    free = subtract(regions, pad(positives, padding, sizes) + list(exclude))
-    ground = Ground(genome, free, list(positives), lengths.pop(), list(genes), accept or _all)
-    negatives = STRATEGIES[strategy](ground, n, np.random.default_rng(seed))
-    if len(negatives) < n:
-        found = f"found {len(negatives):,} of {n:,} {strategy} negatives of {ground.length} bp"
-        raise DatasetError(f"{found}: {ground.why()}; lower the ratio or the padding, or exclude less")
-    rank = {chrom: number for number, chrom in enumerate(sizes)}
-    return sorted(negatives, key=lambda i: (rank[i.chrom], i.start, i.strand))
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a strategy draws from.
-
-    Parameters
-    ----------
-    genome : Genome
-        The sequence.
-    free : list of Interval
-        Stretches where negatives may lie, clear of padded positives and excluded regions.
-    positives : list of Interval
-        What is to be matched.
-    length : int
-        Length of a negative in bp.
-    genes : list of Interval
-        Perhaps none.
-    accept : callable
-        As for `draw_negatives`.
-    counts : Counter
-        How many places there were, were looked at, and were turned down for what.
-    """
-
-    genome: Genome
-    free: list[Interval]
-    positives: list[Interval]
-    length: int
-    genes: list[Interval]
-    accept: Accept
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def why(self) -> str:
-        """Say what became of the places looked at."""
-        c = self.counts
-        return (
-            f"there are {c['places']:,} places clear of positives and excluded regions; of {c['looked']:,} looked at, "
-            f"{c['unknown']:,} hold letters other than ACGT, {c['repeated']:,} repeat a sequence and "
-            f"{c['refused']:,} were not accepted (25-mers of another part)"
+    if n < 0 or padding < 0 or (candidates is not None and candidates < 1):
+        raise DatasetError(
+            f"wanted n and padding of at least 0 and candidates of at least 1, got {n}, {padding}, {candidates}"
         )
-
-
-def random(ground: Ground, n: int, rng: np.random.Generator) -> list[Interval]:
-    """Draw places uniformly, strands by a coin."""
-    return _fill(ground, ground.free, Counter({0: n}), _one_bin, rng).found
-
-
-def gene_body(ground: Ground, n: int, rng: np.random.Generator) -> list[Interval]:
-    """Draw places uniformly from those that lie inside one gene, on the gene's strand.
-
-    Raises
-    ------
-    DatasetError
-        If there are no genes.
-    """
-    if not ground.genes:
-        raise DatasetError("gene-body negatives need genes: a GFF3 or GenBank file, or intervals")
-    taken = to_pyranges(complement(ground.free, ground.genome.chrom_sizes))
-    inside = to_pyranges(ground.genes).subtract(taken) if len(taken) else to_pyranges(ground.genes)
-    return _fill(ground, sorted(read_intervals(inside)), Counter({0: n}), _one_bin, rng).found
-
-
-def gc_matched(ground: Ground, n: int, rng: np.random.Generator) -> list[Interval]:
-    """Draw places uniformly, strands by a coin, but as many of each GC content as the positives have.
-
-    GC content is told in bins of 2 %. Each bin gets its share of `n` by the positives in it, rounded so that the shares
-    add up. Where the genome does not fill a bin, the nearest bins that have places left do; their number is logged.
-    """
-    bins = _gc_bins(_codes(_texts(ground.genome, ground.positives)))
-    basket = _fill(ground, ground.free, _shares(Counter(bins.tolist()), n), _gc_bins, rng)
-    moved = basket.take_nearest()
-    if moved:
-        _log.warning(
-            "%d of %d negatives are not from the GC bin wanted but from the nearest one left, up to %d %% away",
-            len(moved), n, 100 // _GC_BINS * max(moved),
-        )  # fmt: skip
-    return basket.found
-
-
-STRATEGIES: dict[str, Callable[[Ground, int, np.random.Generator], list[Interval]]] = {
-    "random": random,
-    "gene-body": gene_body,
-    "gc-matched": gc_matched,
-}
-
-
-# Drawing --------------------------------------------------------------------------------------------------------------
-
-
-class _Basket:
-    """Negatives by bin, each bin up to its quota."""
-
-    def __init__(self, ground: Ground, quota: Counter[int]) -> None:
-        self.ground, self.quota = ground, quota
-        self.found: list[Interval] = []
-        self._spare: dict[int, list[tuple[Interval, str]]] = defaultdict(list)
-        self._spare_room = max(quota.values(), default=0)
-        self._taken = {_canonical(text) for text in _texts(ground.genome, ground.positives)}
-
-    @property
-    def full(self) -> bool:
-        return self.quota.total() == 0
-
-    def add(self, windows: Sequence[Interval], texts: Sequence[str], bins: Sequence[int]) -> None:
-        """Take what fits, in order; where some is refused, those that come after get their turn."""
-        waiting = list(zip(windows, texts, bins, strict=True))
-        while waiting:
-            picked, waiting = self._pick(waiting)
-            if self._keep(picked) == len(picked):
-                break
-        for window, text, number in waiting:
-            if len(self._spare[number]) < self._spare_room:
-                self._spare[number].append((window, text))
-
-    def _pick(self, waiting: list[_Candidate]) -> tuple[list[_Candidate], list[_Candidate]]:
-        room, picked, left = self.quota.copy(), [], []
-        for window, text, number in waiting:
-            if room[number] <= 0:
-                left.append((window, text, number))
-            elif self._is_new(text):
-                room[number] -= 1
-                picked.append((window, text, number))
-        return picked, left
-
-    def take_nearest(self) -> list[int]:
-        """Fill what is left of the quota from the bins nearest by; return how many bins each was moved."""
-        moved = []
-        for lacking in sorted(+self.quota):
-            for number in sorted(self._spare, key=lambda number: (abs(number - lacking), number)):
-                while self._spare[number] and self.quota[lacking] > 0:
-                    window, text = self._spare[number].pop()
-                    if self._is_new(text) and self._keep([(window, text, lacking)]):
-                        moved.append(abs(number - lacking))
-        return moved
-
-    def _is_new(self, text: str) -> bool:
-        canonical = _canonical(text)
-        is_new = canonical not in self._taken
-        self._taken.add(canonical)
-        self.ground.counts["repeated"] += not is_new
-        return is_new
-
-    def _keep(self, picked: list[_Candidate]) -> int:
-        if not picked:
-            return 0
-        accepted = self.ground.accept([text for _, text, _ in picked])
-        kept = [(window, number) for (window, _, number), good in zip(picked, accepted, strict=True) if good]
-        self.found += [window for window, _ in kept]
-        self.quota.subtract(number for _, number in kept)
-        self.ground.counts["refused"] += len(picked) - len(kept)
-        return len(kept)
-
-
-def _fill(
-    ground: Ground,
-    stretches: Sequence[Interval],
-    quota: Counter[int],
-    bins_of: Callable[[np.ndarray], np.ndarray],
-    rng: np.random.Generator,
-) -> _Basket:
-    """Draw windows of the stretches until every bin is full, or places or patience run out."""
-    basket, counts = _Basket(ground, quota), ground.counts
-    stretches = [stretch for stretch in stretches if stretch.length >= ground.length]
-    rooms = np.array([stretch.length - ground.length + 1 for stretch in stretches], dtype=np.int64)
-    counts["places"] = int(rooms.sum())
-    for numbers in _shuffled(counts["places"], quota.total(), rng):
-        if basket.full:
-            break
-        windows = _windows(numbers, stretches, rooms, ground.length, rng)
-        texts = _texts(ground.genome, windows)
-        codes = _codes(texts)
-        known = np.flatnonzero((codes < 4).all(axis=1))
-        counts["looked"] += len(numbers)
-        counts["unknown"] += len(numbers) - len(known)
-        basket.add([windows[i] for i in known], [texts[i] for i in known], bins_of(codes[known]).tolist())
-    return basket
-
-
-def _shuffled(total: int, n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield batches of numbers below `total`: each once where they are few, else at random up to a bound."""
-    bound, batch = max(_LEAST_LOOKS, _LOOKS * n), min(max(_BATCH[0], 2 * n), _BATCH[1])
-    if total <= bound:
-        order = rng.permutation(total)
-        yield from (order[i : i + batch] for i in range(0, total, batch))
-    else:
-        yield from (rng.integers(total, size=batch) for _ in range(0, bound, batch))
-
-
-def _windows(
-    numbers: np.ndarray, stretches: Sequence[Interval], rooms: np.ndarray, length: int, rng: np.random.Generator
-) -> list[Interval]:
-    ends = np.cumsum(rooms)
-    which = np.searchsorted(ends, numbers, side="right")
-    offsets = numbers - (ends - rooms)[which]
-    coins = rng.integers(2, size=len(numbers))
-    windows = []
-    for at, offset, coin in zip(which.tolist(), offsets.tolist(), coins.tolist(), strict=True):
-        stretch = stretches[at]
-        strand = "+-"[coin] if stretch.strand == "." else stretch.strand
-        start = stretch.start + offset
-        windows.append(Interval(stretch.chrom, start, start + length, strand=strand))
-    return windows
-
-
-def _texts(genome: Genome, windows: Sequence[Interval]) -> list[str]:
-    """Return the "+" strand of each window in upper case; read in file order, which is fastest in compressed files."""
-    texts = [""] * len(windows)
-    for i in sorted(range(len(windows)), key=lambda i: windows[i][:2]):
-        texts[i] = genome.sequence(*windows[i][:3]).upper()
-    return texts
-
-
-def _codes(texts: Sequence[str]) -> np.ndarray:
-    return base_codes("".join(texts)).reshape(len(texts), -1)  # (n_windows, length)
-
-
-def _canonical(text: str) -> str:
-    return min(text, text.translate(_COMPLEMENT)[::-1])
-
-
-def _one_bin(codes: np.ndarray) -> np.ndarray:
-    return np.zeros(len(codes), dtype=np.int64)
-
-
-def _gc_bins(codes: np.ndarray) -> np.ndarray:
-    gc = ((codes == 1) | (codes == 2)).sum(axis=1)
-    return np.minimum(gc * _GC_BINS // max(1, codes.shape[1]), _GC_BINS - 1)
-
-
-def _shares(counts: Counter[int], n: int) -> Counter[int]:
-    """Divide `n` in proportion to the counts, the largest remainders rounded up."""
-    exact = {number: n * count / counts.total() for number, count in counts.items()}
-    shares = Counter({number: int(share) for number, share in exact.items()})
-    by_remainder = sorted(exact, key=lambda number: (shares[number] - exact[number], number))
-    shares.update(by_remainder[: n - shares.total()])
-    return shares
-
-
-def _all(texts: list[str]) -> np.ndarray:
-    return np.ones(len(texts), dtype=bool)
+    if not 0 <= max_unknown <= 1:
+        raise DatasetError(f"wanted a share of unknown letters between 0 and 1, got max_unknown={max_unknown}")

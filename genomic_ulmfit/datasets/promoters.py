@@ -6,30 +6,35 @@ Windows are 0-based half-open and follow the strand: the TSS lies at index `upst
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
+from genomic_ulmfit.datasets.drawing import Accept, Score
+from genomic_ulmfit.datasets.formats import annotated
+from genomic_ulmfit.datasets.homology import KmerSet
 from genomic_ulmfit.datasets.negatives import draw_negatives
-from genomic_ulmfit.datasets.records import SPLITS, letters
-from genomic_ulmfit.datasets.splits import assign, canonical_kmers, split_genome
+from genomic_ulmfit.datasets.records import SPLITS, letters, mask_records, part
+from genomic_ulmfit.datasets.splits import METHODS, Fractions, assign, split_genome, split_records
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError
-from genomic_ulmfit.genome.algebra import pad
-from genomic_ulmfit.genome.genes import guess_format
+from genomic_ulmfit.genome.algebra import linear_parts, pad
+from genomic_ulmfit.genome.formats import guess_format
+from genomic_ulmfit.genome.genes import read_genes
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
-from genomic_ulmfit.genome.tss import read_genes, read_tss
-from genomic_ulmfit.letters import base_codes
+from genomic_ulmfit.genome.tss import read_tss
+from genomic_ulmfit.letters import UNKNOWN, base_codes
 
 __all__ = ["promoter_dataset"]
 
 _log = logging.getLogger(__name__)
 
-_SHARED_K = 25
+_OF_RECORDS = ("homology", "random")  # methods that divide the positives; negatives then come from the whole genome
 
 
 def promoter_dataset(
@@ -40,47 +45,64 @@ def promoter_dataset(
     downstream: int = 50,
     negatives: str = "gc-matched",
     ratio: float = 1.0,
+    padding: int = 100,
+    strands: str = "both",
     genes: Any = None,
     exclude: Any = None,
+    score: Score | None = None,
+    candidates: int | None = None,
+    max_unknown: float = 0.0,
     split: str | Iterable[Interval] | None = None,
+    fractions: Fractions = (0.8, 0.1, 0.1),
     label: str = "promoter",
     background: str = "background",
     mask: tuple[int, int] | None = None,
-    padding: int = 100,
     seed: int = 0,
 ) -> list[SeqRecord]:
     """Build a labelled data set around transcription (or gene) starts.
 
-    The split is made first, as regions of the genome; negatives are then drawn part by part. A negative that shares a
-    25-mer, on either strand, with a record of another part is drawn again. Positives that do are left, and counted.
-    Windows that reach past a chromosome's end, hold letters other than A, C, G and T, repeat another's place or
-    straddle a border between parts are dropped; how many of each is logged. No negative touches a dropped window.
+    The split is made first; negatives are then drawn part by part. A negative that shares a 25-mer, on either strand,
+    with a record of another part is drawn again. Positives that do are left, and counted. Windows that reach past the
+    end of a linear chromosome, hold too many letters other than A, C, G and T, repeat another's place or straddle a
+    border between parts are dropped; how many of each is logged. No negative touches a dropped window.
 
     Parameters
     ----------
     genome : Genome, or what `Genome` takes
-        The sequence.
+        The sequence. Windows cross the origin of its circular chromosomes.
     tss : list of Interval, or what `read_tss` takes
         Starts, with strand; of intervals longer than 1 bp the first base along the strand.
     upstream, downstream : int
         Length in bp of the window before the TSS, and from it on.
-    negatives : {"gc-matched", "random", "gene-body"}
-        The strategy, see `genomic_ulmfit.datasets.negatives`.
+    negatives : str
+        One of `genomic_ulmfit.datasets.negatives.STRATEGIES`: "gc-matched", "random", "gene-body", "intertss",
+        "kmer-matched", "flank", "hard", "shuffle" or "partial-shuffle".
     ratio : float
         Negatives for each positive, in every part.
-    genes : BED, GFF3 or GenBank file, SeqRecord, list of SeqRecord, or what `read_intervals` takes, optional
+    padding : int
+        Least distance in bp between a negative and a positive.
+    strands : {"both", "+", "-", "same"}
+        Of negatives, as for `draw_negatives`.
+    genes : BED, GFF3, GTF or GenBank file, SeqRecord, list of SeqRecord, or what `read_intervals` takes, optional
         For "gene-body". By default the annotation given as `tss`, where it is one.
     exclude : what `read_intervals` takes, optional
-        Regions that no negative may touch. Positives are kept there.
-    split : {"chromosome", "region", "none"} or iterable of Interval, optional
-        As for `split_genome`, "none" for a set that only trains; or regions named train, valid and test. By default by
-        chromosome where three or more contigs exceed 1 Mbp, else by region.
+        Regions that no negative may touch, as a blacklist. Positives are kept there.
+    score : callable, optional
+        For "hard": takes a list of SeqRecords and returns a float array, higher where more like a positive.
+    candidates : int, optional
+        For "kmer-matched" and "hard": how many windows are looked at for each negative.
+    max_unknown : float
+        Greatest share of letters other than A, C, G and T in a record.
+    split : {"chromosome", "region", "homology", "random", "none"} or iterable of Interval, optional
+        As for `split_genome` ("none" for a set that only trains; by "region", parts are a window apart), or for
+        `split_records`; or regions named train, valid and test. By default by chromosome where three or more contigs
+        exceed 1 Mbp, else by region.
+    fractions : tuple of three floats
+        Shares of train, valid and test.
     label, background : str
         Class names of positives and negatives.
     mask : tuple of two ints, optional
         Positions ``start <= i < end`` of each record, positives and negatives alike, that are overwritten with N.
-    padding : int
-        Least distance in bp between a negative and a positive.
     seed : int
         The same seed gives the same data set.
 
@@ -88,24 +110,25 @@ def promoter_dataset(
     -------
     list of SeqRecord
         In the order of the genome. Each is ``upstream + downstream`` bp long. Annotations: label, split, chrom, start,
-        end, strand, anchor (`upstream`).
+        end, strand, anchor (`upstream`), and for negatives strategy.
 
     Raises
     ------
     DatasetError
-        If no positive is left, the genome can't yield the negatives, genes are needed and not given, or an option is
-        not as above.
+        If no positive is left, the genome can't yield the negatives, genes or a score are needed and not given, or an
+        option is not as above.
     UnknownChromosomeError
-        If a TSS is on a chromosome the genome does not have.
+        If the starts (or `exclude`, or the genes) are on chromosomes the genome does not have. Where it has some of
+        them, the others are left out and counted, unless a name of the genome's is likely meant.
     OutOfRangeError
         If a TSS lies past its chromosome's end.
 
     Examples
     --------
     >>> import random
-    >>> letters = "".join(random.Random(0).choices("ACGT", k=4000))
+    >>> text = "".join(random.Random(0).choices("ACGT", k=4000))
     >>> starts = [Interval("chr1", 900, 901, strand="+"), Interval("chr1", 2900, 2901, strand="-")]
-    >>> records = promoter_dataset({"chr1": letters}, starts, upstream=20, downstream=10)
+    >>> records = promoter_dataset({"chr1": text}, starts, upstream=20, downstream=10)
     >>> [record.annotations["label"] for record in records].count("promoter"), len(records)
     (2, 4)
     >>> next(record.id for record in records if record.annotations["label"] == "promoter")
@@ -115,112 +138,125 @@ def promoter_dataset(
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     if negatives == "gene-body" and genes is None:
         genes = tss = _annotated(tss, genome.aliases)
-    genes = _genes(genome, genes) if negatives == "gene-body" else []
-    starts = _named_as(genome, read_tss(tss, aliases=genome.aliases))
-    regions = _regions(genome, split, seed)
+    starts = genome.named(read_tss(tss, aliases=genome.aliases, genome=genome), "starts")
     windows = _windows(genome, starts, upstream, downstream)
-    positives = _positives(genome, windows, regions)
-    avoided = pad(windows, padding, genome.chrom_sizes) + _named_as(genome, _excluded(genome, exclude))
-    drawn = _negatives(genome, positives, regions, avoided, negatives, ratio, genes, seed)
-    records = [_finished(record, label, part, upstream, mask) for part in SPLITS for record in positives[part]]
-    records += [_finished(record, background, part, upstream, mask) for part in SPLITS for record in drawn[part]]
+    regions = _regions(genome, split, fractions, upstream + downstream, seed)
+    positives = _positives(genome, windows, label, max_unknown)
+    if regions is None:
+        positives = split_records(positives, str(split), fractions=fractions, seed=seed)
+    else:
+        positives = _placed(positives, regions, genome.chrom_sizes)
+    if not positives:
+        raise DatasetError(f"no positive is left of {len(starts)} starts; the log says why each was dropped")
+    draw = partial(
+        draw_negatives,
+        genome,
+        strategy=negatives,
+        padding=0,
+        exclude=pad(windows, padding, genome.chrom_sizes, genome.circular) + _excluded(genome, exclude),
+        genes=_genes(genome, genes) if negatives == "gene-body" else (),
+        score=score,
+        candidates=candidates,
+        strands=strands,
+        max_unknown=max_unknown,
+    )
+    drawn = _negatives(positives, regions, draw, ratio, seed)
+    records = positives + [annotated(record, {"label": background}) for record in drawn]
+    records = [annotated(record, {"anchor": upstream}) for record in records]
     rank = {chrom: number for number, chrom in enumerate(genome.chrom_sizes)}
-    return sorted(records, key=lambda record: _rank(record, rank))
+    records.sort(key=lambda record: _rank(record, rank))
+    return records if mask is None else mask_records(records, *mask)
 
 
 # Positives ------------------------------------------------------------------------------------------------------------
 
 
 def _windows(genome: Genome, starts: Sequence[Interval], upstream: int, downstream: int) -> list[Interval]:
-    """Return the window of each start, some past their chromosome's ends."""
+    """Return the window of each start, some past the ends of their linear chromosomes."""
     for start in starts:
         size = genome.chrom_sizes[start.chrom]
         if not start.end <= size:
             raise OutOfRangeError(start.chrom, start.start, start.end, size)
-    return [start.window(upstream, downstream) for start in starts]
+    return [genome.wrap(start.window(upstream, downstream)) for start in starts]
 
 
-def _positives(genome: Genome, windows: Sequence[Interval], regions: Sequence[Interval]) -> dict[str, list[SeqRecord]]:
-    sizes = genome.chrom_sizes
-    inside = [window for window in windows if window.start >= 0 and window.end <= sizes[window.chrom]]
+def _positives(genome: Genome, windows: Sequence[Interval], label: str, max_unknown: float) -> list[SeqRecord]:
+    inside = [window for window in windows if genome.holds(window)]
     distinct = list({(window.chrom, window.start, window.strand): window for window in reversed(inside)}.values())[::-1]
-    parts = assign(distinct, regions)
-    placed = [(window, part) for window, part in zip(distinct, parts, strict=True) if part is not None]
-    records = [(genome.fetch(window), part) for window, part in placed]
-    known = [(record, part) for record, part in records if base_codes(letters(record)).max() < 4]
+    records = [annotated(record, {"label": label}) for record in genome.fetch_many(distinct)]
+    known = [record for record in records if np.mean(base_codes(letters(record)) == UNKNOWN) <= max_unknown]
     _log.info(
-        "%d starts: %d windows reach past a chromosome's end, %d repeat another's place, %d straddle a border between "
-        "parts or lie outside them, %d hold letters other than ACGT; %d positives are left",
-        len(windows), len(windows) - len(inside), len(inside) - len(distinct), len(distinct) - len(placed),
-        len(records) - len(known), len(known),
+        "%d starts: %d windows reach past a chromosome's end, %d repeat another's place, %d hold more letters other "
+        "than ACGT than may be; %d positives are left",
+        len(windows), len(windows) - len(inside), len(inside) - len(distinct), len(records) - len(known), len(known),
     )  # fmt: skip
-    if not known:
-        raise DatasetError(f"no positive is left of {len(windows)} starts; the log says why each was dropped")
-    return {name: [record for record, part in known if part == name] for name in SPLITS}
+    return known
+
+
+def _placed(
+    records: Sequence[SeqRecord], regions: Sequence[Interval], chrom_sizes: Mapping[str, int]
+) -> list[SeqRecord]:
+    """Return the records that lie in one part, and say in which."""
+    pieces = [linear_parts([_interval(record)], chrom_sizes) for record in records]
+    parts = iter(assign(chain.from_iterable(pieces), regions))
+    found = [{next(parts) for _ in cut} for cut in pieces]
+    placed = [
+        annotated(record, {"split": next(iter(names))})
+        for record, names in zip(records, found, strict=True)
+        if len(names) == 1 and None not in names
+    ]
+    _log.info(
+        "%d windows straddle a border between parts or lie outside them; %d positives are left",
+        len(records) - len(placed), len(placed),
+    )  # fmt: skip
+    return placed
 
 
 # Negatives ------------------------------------------------------------------------------------------------------------
 
 
 def _negatives(
-    genome: Genome,
-    positives: Mapping[str, list[SeqRecord]],
-    regions: Sequence[Interval],
-    avoided: list[Interval],
-    strategy: str,
+    positives: Sequence[SeqRecord],
+    regions: Sequence[Interval] | None,
+    draw: Callable[..., list[SeqRecord]],
     ratio: float,
-    genes: list[Interval],
     seed: int,
-) -> dict[str, list[SeqRecord]]:
+) -> list[SeqRecord]:
     """Draw the negatives of each part, clear of the 25-mers of the others, those drawn before included."""
-    shared = {part: _kmers(records) for part, records in positives.items()}
-    _log_shared(positives, shared)
-    drawn: dict[str, list[SeqRecord]] = {}
-    for number, part in enumerate(SPLITS):
-        n = round(ratio * len(positives[part]))
-        windows = [] if n == 0 else draw_negatives(
-            genome, [_interval(record) for record in positives[part]], n, strategy=strategy, padding=0,
-            exclude=avoided, within=[region for region in regions if region.name == part], genes=genes,
-            accept=_Without(_others(shared, part)), seed=[seed, number],
-        )  # fmt: skip
-        drawn[part] = list(genome.fetch_many(windows))
-        shared[part] = np.concatenate([shared[part], _kmers(drawn[part])])
-        _log.info("%s: %d positives, %d negatives (%s)", part, len(positives[part]), n, strategy)
+    taken = {name: part(positives, name) for name in SPLITS}
+    _log_shared(taken)
+    drawn = []
+    for number, name in enumerate(SPLITS):
+        sources = [_interval(record) for record in part(positives, name)]
+        n = round(ratio * len(sources))
+        if n:
+            found = draw(
+                sources,
+                n,
+                within=None if regions is None else [region for region in regions if region.name == name],
+                accept=_clear_of(record for other in SPLITS if other != name for record in taken[other]),
+                seed=[seed, number],
+            )
+            drawn += [annotated(record, {"split": name}) for record in found]
+            taken[name] = taken[name] + found
+        _log.info("%s: %d positives, %d negatives", name, len(sources), n)
     return drawn
 
 
-class _Without:
-    """Accepts sequences that hold none of the k-mers."""
-
-    def __init__(self, kmers: np.ndarray) -> None:
-        self.kmers = np.sort(kmers)  # np.unique hashes, which takes many times as long
-
-    def __call__(self, texts: Iterable[str | Seq]) -> np.ndarray:
-        texts = list(texts)
-        kmers, owners = canonical_kmers(texts, _SHARED_K)
-        accepted = np.ones(len(texts), dtype=bool)
-        if len(self.kmers):
-            at = np.searchsorted(self.kmers[:-1], kmers)  # one past the end finds the last
-            accepted[owners[self.kmers[at] == kmers]] = False
-        return accepted
+def _clear_of(records: Iterable[SeqRecord]) -> Accept:
+    """Accept sequences that share no 25-mer with the records."""
+    kmers = KmerSet(map(letters, records))
+    return lambda texts: ~kmers.hits(texts)
 
 
-def _kmers(records: Iterable[SeqRecord]) -> np.ndarray:
-    return canonical_kmers(map(letters, records), _SHARED_K)[0]
-
-
-def _others(shared: Mapping[str, np.ndarray], part: str) -> np.ndarray:
-    return np.concatenate([kmers for name, kmers in shared.items() if name != part])
-
-
-def _log_shared(positives: Mapping[str, list[SeqRecord]], shared: Mapping[str, np.ndarray]) -> None:
-    train = _Without(shared["train"])
-    for part in SPLITS[1:]:
-        if not positives[part]:
-            _log.warning("no positive lies in the %s part", part)
+def _log_shared(positives: Mapping[str, list[SeqRecord]]) -> None:
+    train = KmerSet(map(letters, positives["train"]))
+    for name in SPLITS[1:]:
+        if not positives[name]:
+            _log.warning("no positive lies in the %s part", name)
             continue
-        n = int((~train(map(letters, positives[part]))).sum())
-        _log.info("%s: %d of %d positives share a 25-mer with one of train", part, n, len(positives[part]))
+        n = int(train.hits(map(letters, positives[name])).sum())
+        _log.info("%s: %d of %d positives share a 25-mer with one of train", name, n, len(positives[name]))
 
 
 # Options --------------------------------------------------------------------------------------------------------------
@@ -245,49 +281,45 @@ def _check_options(
         raise DatasetError(f"mask {mask} is not inside the window: wanted 0 <= start < end <= {upstream + downstream}")
 
 
-def _regions(genome: Genome, split: str | Iterable[Interval] | None, seed: int) -> list[Interval]:
+def _regions(
+    genome: Genome, split: str | Iterable[Interval] | None, fractions: Fractions, window: int, seed: int
+) -> list[Interval] | None:
+    """Return the parts as regions of the genome, or None where records are divided."""
+    if split in _OF_RECORDS:
+        return None
     if split is None or isinstance(split, str):
-        return split_genome(genome.chrom_sizes, split, seed=seed)
-    return _named_as(genome, list(split))
+        if split is not None and split not in METHODS:
+            raise DatasetError(f"split {split!r} is not one of {', '.join([*METHODS, *_OF_RECORDS])}")
+        return split_genome(genome.chrom_sizes, split, fractions=fractions, gap=window, seed=seed)
+    return genome.named(split, "regions of the split")
 
 
 def _annotated(tss: Any, aliases: Mapping[str, str]) -> list[Interval]:
     """Return whole genes where starts are given as an annotation; it is read once, since GenBank files take seconds."""
     if not _is_annotation(tss):
-        raise DatasetError("gene-body negatives need genes: a GFF3 or GenBank file, or intervals, as `genes`")
+        raise DatasetError("gene-body negatives need genes: a GFF3, GTF or GenBank file, or intervals, as `genes`")
     return read_genes(tss, aliases=aliases)
 
 
 def _genes(genome: Genome, genes: Any) -> list[Interval]:
     read = read_genes if _is_annotation(genes) else read_intervals
-    return _named_as(genome, read(genes, aliases=genome.aliases))
+    return linear_parts(genome.named(read(genes, aliases=genome.aliases), "genes"), genome.chrom_sizes)
 
 
 def _is_annotation(source: Any) -> bool:
     if isinstance(source, str | Path):
-        return guess_format(Path(source)) in ("gff3", "genbank")
+        return guess_format(Path(source)) in ("gff3", "gtf", "genbank")
     return isinstance(source, SeqRecord) or (
         isinstance(source, Sequence) and bool(source) and isinstance(source[0], SeqRecord)
     )
 
 
 def _excluded(genome: Genome, exclude: Any) -> list[Interval]:
-    return [] if exclude is None else read_intervals(exclude, aliases=genome.aliases)
-
-
-def _named_as(genome: Genome, intervals: Iterable[Interval]) -> list[Interval]:
-    return [interval._replace(chrom=genome.resolve(interval.chrom)) for interval in intervals]
+    intervals = [] if exclude is None else read_intervals(exclude, aliases=genome.aliases)
+    return genome.named(intervals, "excluded regions")
 
 
 # Records --------------------------------------------------------------------------------------------------------------
-
-
-def _finished(record: SeqRecord, label: str, part: str, anchor: int, mask: tuple[int, int] | None) -> SeqRecord:
-    record.annotations |= {"label": label, "split": part, "anchor": anchor}
-    text = str(record.seq)
-    if mask is not None:
-        record.seq = Seq(text[: mask[0]] + "N" * (mask[1] - mask[0]) + text[mask[1] :])
-    return record
 
 
 def _interval(record: SeqRecord) -> Interval:

@@ -2,23 +2,21 @@
 
 On disk a data set is a FASTA whose descriptions say ``label=promoter split=train``, beside a BED of the same records. A
 record that has a place carries chrom, start, end (0-based half-open) and strand; its sequence runs along that strand.
+Where it crosses the origin of a circular chromosome, `end` is larger than the chromosome: 0 <= start < size < end.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from Bio import SeqIO
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
-from genomic_ulmfit.errors import DatasetError, FileFormatError
+from genomic_ulmfit.datasets import formats
+from genomic_ulmfit.errors import DatasetError, FileFormatError, SettingError
 from genomic_ulmfit.files import existing, open_text, replacing
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sources import check_letters
@@ -27,6 +25,7 @@ __all__ = [
     "SPLITS",
     "labels",
     "letters",
+    "mask_records",
     "part",
     "place",
     "read_dataset",
@@ -37,29 +36,29 @@ __all__ = [
 
 SPLITS = ("train", "valid", "test")
 
-_KEYS = ("label", "split", "group", "anchor")
-_FIELD = re.compile(r'(?<!\S)(label|split|group|anchor)=("[^"]*"|\S*)(?!\S)')
-_PLACE = re.compile(r"(?:.*::)?(?P<chrom>.+):(?P<start>\d+)-(?P<end>\d+)\((?P<strand>[-+.])\)")
-_COLUMNS = {"sequence": "sequence", "seq": "sequence", "label": "label", "split": "split", "group": "group", "id": "id"}
+Source = str | Path | Iterable[SeqRecord]
+_Fill = dict[str, Callable[[str, SeqRecord], str]]  # how a record gets a key that it does not have
 
 
-def read_records(source: str | Path | Iterable[SeqRecord]) -> list[SeqRecord]:
+def read_records(source: Source) -> list[SeqRecord]:
     """Read records, with or without labels.
 
     Parameters
     ----------
     source : str, Path or iterable of SeqRecord
-        A FASTA, whose descriptions may say ``label=NAME``, ``split=train``, ``group=NAME`` and ``anchor=200``; a CSV or
-        TSV with a column ``sequence`` (or ``seq``) and perhaps ``label``, ``split``, ``group`` and ``id``; either of
-        them plain or gzipped, told by content. Or records, which are returned as they are; where the description or
-        the id says more than the annotations, a copy is returned.
+        A FASTA, whose descriptions may say ``label=NAME``, ``split=train``, ``group=NAME``, ``anchor=200`` and
+        ``strategy=NAME``; a CSV or TSV with a column ``sequence`` (or ``seq``) and perhaps ``label``, ``split``,
+        ``group``, ``strategy`` and ``id``, where the splits ``dev``, ``val`` and ``validation`` are read as valid;
+        either of them plain or gzipped, told by content. Or records, which are returned as they are; where the
+        description or the id says more than the annotations, a copy is returned. Two records may have one id.
 
     Returns
     -------
     list of SeqRecord
-        In the order of the source. ``annotations["label"]``, ``"split"``, ``"group"`` (str) and ``"anchor"`` (int,
-        index of the base the window was cut around) are there if given. Where the id is a place as bedtools names it,
-        ``chr1:999-1249(-)`` (0-based), so are chrom, start, end and strand.
+        In the order of the source. ``annotations["label"]``, ``"split"``, ``"group"`` (what it may not be parted from),
+        ``"strategy"`` (how a negative was drawn; all str) and ``"anchor"`` (int, index of the base the window was cut
+        around) are there if given. Where the id is a place as bedtools names it, ``chr1:999-1249(-)`` (0-based), so
+        are chrom, start, end and strand.
 
     Raises
     ------
@@ -78,16 +77,31 @@ def read_records(source: str | Path | Iterable[SeqRecord]) -> list[SeqRecord]:
     >>> annotations["label"], annotations["split"], annotations["chrom"], annotations["start"]
     ('promoter', 'test', 'chr1', 5)
     """
-    return _read(source, labelled=False)
+    return _read(source, {}, labelled=False)
 
 
-def read_dataset(source: str | Path | Iterable[SeqRecord]) -> list[SeqRecord]:
-    """Read labelled records: as `read_records`, but each must have a label.
+def read_dataset(
+    source: Source | Mapping[str, Source],
+    *,
+    label: str | None = None,
+    split: str | None = None,
+    group: str | None = None,
+) -> list[SeqRecord]:
+    r"""Read labelled records: as `read_records`, but each must have a label.
+
+    What the options say goes to records that do not have it yet. Patterns are regular expressions, looked for in the
+    header (the id and what follows it): their first group is the value, or all that matches where they have none.
 
     Parameters
     ----------
-    source : str, Path or iterable of SeqRecord
-        As for `read_records`.
+    source : str, Path or iterable of SeqRecord, or mapping of str to these
+        As for `read_records`. A mapping is one source a class, as ``{"lncRNA": "lnc.fa", "mRNA": "pc.fa.gz"}``.
+    label : str, optional
+        Pattern of the label: ``(\S+)$`` takes the last word of the header.
+    split : {"train", "valid", "test"}, optional
+        The part that the source is, where parts are files.
+    group : str, optional
+        Pattern of the group, which a split by group keeps on one side: ``ENSMUSG\d+`` for the gene.
 
     Returns
     -------
@@ -97,12 +111,31 @@ def read_dataset(source: str | Path | Iterable[SeqRecord]) -> list[SeqRecord]:
     Raises
     ------
     FileFormatError, DatasetError, FileNotFoundError
-        As for `read_records`, and where a label is missing.
+        As for `read_records`, and where a label is missing, a pattern is not in a header, or a record of a class has
+        the label of another.
+    SettingError
+        If a pattern is no regular expression, `split` is no part, or `label` is given with a mapping.
+
+    Examples
+    --------
+    >>> mouse = SeqRecord(Seq("ACGT"), id="ENSMUST9.1|ENSMUSG7.2|Gm1")
+    >>> read_dataset({"lncRNA": [mouse]}, split="train", group=r"ENSMUSG\d+")[0].annotations
+    {'split': 'train', 'group': 'ENSMUSG7', 'label': 'lncRNA'}
     """
-    return _read(source, labelled=True)
+    if split is not None and split not in SPLITS:
+        raise SettingError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+    fill: _Fill = {} if split is None else {"split": lambda who, record: split}
+    fill |= {} if group is None else {"group": _finder("group", group)}
+    if not isinstance(source, Mapping):
+        return _read(source, fill if label is None else fill | {"label": _finder("label", label)}, labelled=True)
+    if label is not None:
+        raise SettingError("with one source a class the classes are the labels; leave the pattern of the label out")
+    return [record for name, one in source.items() for record in _of_class(name, one, fill)]
 
 
-def write_dataset(records: Iterable[SeqRecord], path: str | Path) -> Path:
+def write_dataset(
+    records: Iterable[SeqRecord], path: str | Path, *, chrom_sizes: Mapping[str, int] | None = None
+) -> Path:
     """Write labelled records to a FASTA, and those that have a place to a BED beside it, in the same order.
 
     Parameters
@@ -111,7 +144,11 @@ def write_dataset(records: Iterable[SeqRecord], path: str | Path) -> Path:
         With ``annotations["label"]``, as `read_dataset` takes them.
     path : str or Path
         The FASTA; gzipped if the name ends in ``.gz``. The BED has the same name up to the first of the suffixes
-        (``data.fa`` and ``data.fa.gz``: ``data.bed``) and the label as its name column.
+        (``data.fa`` and ``data.fa.gz``: ``data.bed``). Its name column says label, split and strategy, those of them
+        that a record has: ``background|train|gc-matched``.
+    chrom_sizes : mapping of str to int, optional
+        Lengths of circular chromosomes in bp. A record that crosses the origin of one of them is two rows of the BED:
+        from its start to the chromosome's end, and from 0 on. No browser takes it as one.
 
     Returns
     -------
@@ -123,23 +160,25 @@ def write_dataset(records: Iterable[SeqRecord], path: str | Path) -> Path:
     DatasetError
         If there are no records, or one is not as `read_dataset` takes it, or can't be written down: an id with blanks,
         a label with quotes or line ends.
+    OutOfRangeError
+        If a record starts past the end of its chromosome, or is longer.
     FileExistsError
         If the BED is there already and the FASTA is not: it may be what the data set was made from.
     FileNotFoundError
         If the folder does not exist.
     """
     path = Path(path)
-    records = _checked(records, labelled=True)
-    lines = [_as_fasta(record) for record in records]
-    places = [(place(record), record.annotations["label"]) for record in records]
-    rows = [f"{i.chrom}\t{i.start}\t{i.end}\t{name}\t0\t{i.strand}\n" for i, name in places if i is not None]
+    records = _checked(records, {}, labelled=True)
+    lines = [formats.as_fasta(record) for record in records]
+    places = [interval for interval in map(_named_place, records) if interval]
+    rows = [row for interval in places for row in formats.as_bed(interval, chrom_sizes or {})]
     if not rows:
-        _write(path, lines)
+        formats.write_text(path, lines)
         return path
     bed = _bed_beside(path)
     with replacing(bed) as temporary:  # renamed after the FASTA: a BED alone is taken for somebody else's
         temporary.write_text("".join(rows), encoding="utf-8")
-        _write(path, lines)
+        formats.write_text(path, lines)
     return path
 
 
@@ -212,95 +251,103 @@ def letters(record: SeqRecord) -> Seq:
     return Seq(record.seq)
 
 
+def mask_records(records: Iterable[SeqRecord], start: int, end: int) -> list[SeqRecord]:
+    """Overwrite the same positions of all records with N, so that nothing can be learnt from them.
+
+    Parameters
+    ----------
+    records : iterable of SeqRecord
+        Each at least `end` bp long. They stay as they are.
+    start, end : int
+        Positions ``start <= i < end`` of each record, 0-based.
+
+    Returns
+    -------
+    list of SeqRecord
+        Copies.
+
+    Raises
+    ------
+    DatasetError
+        If not ``0 <= start < end``, or a record is shorter than `end`.
+
+    Examples
+    --------
+    >>> mask_records([SeqRecord(Seq("ACGTACGT"))], 2, 5)[0].seq
+    Seq('ACNNNCGT')
+    """
+    if not 0 <= start < end:
+        raise DatasetError(f"mask {start}:{end} is no stretch of a record: wanted 0 <= start < end")
+    masked = []
+    for number, record in enumerate(records, 1):
+        sequence = letters(record)
+        if len(sequence) < end:
+            raise DatasetError(
+                f"{_who(number, record)} is {len(sequence)} bp long, too short for the mask {start}:{end}"
+            )
+        masked.append(formats.annotated(record, {}, seq=sequence[:start] + "N" * (end - start) + sequence[end:]))
+    return masked
+
+
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
-def _read(source: str | Path | Iterable[SeqRecord], labelled: bool) -> list[SeqRecord]:
+def _read(source: Source, fill: _Fill, *, labelled: bool) -> list[SeqRecord]:
     if not isinstance(source, str | Path):
-        return _checked([source] if isinstance(source, SeqRecord) else source, labelled)
+        return _checked([source] if isinstance(source, SeqRecord) else source, fill, labelled=labelled)
     path = existing(source)
     with open_text(path) as handle:
         first = next((line for line in handle if line.strip()), "")
     if not first:
         raise FileFormatError(path, "holds no records: the file is empty")
+    needed = ["sequence", "label"] if labelled and "label" not in fill else ["sequence"]
+    records = formats.read_fasta(path) if first.startswith(">") else formats.read_table(path, first, needed)
     try:
-        return _checked(_from_fasta(path) if first.startswith(">") else _from_table(path, first, labelled), labelled)
+        return _checked(records, fill, labelled=labelled)
     except DatasetError as error:
         raise FileFormatError(path, str(error)) from None
 
 
-def _from_fasta(path: Path) -> Iterator[SeqRecord]:
-    with open_text(path) as handle:
-        try:
-            yield from SeqIO.parse(handle, "fasta")
-        except ValueError as error:
-            raise FileFormatError(path, f"not a FASTA file ({error})") from error
-
-
-def _from_table(path: Path, header: str, labelled: bool) -> Iterator[SeqRecord]:
-    import pandas as pd  # its reader has no limit on the length of a field, csv's has one
-
-    with open_text(path) as handle:
-        try:
-            separator = "\t" if "\t" in header else ","
-            table = pd.read_csv(
-                handle, sep=separator, dtype=str, na_filter=False, index_col=False, skipinitialspace=True
+def _of_class(name: str, source: Source, fill: _Fill) -> list[SeqRecord]:
+    records = _read(source, fill | {"label": lambda who, record: name}, labelled=True)
+    for number, record in enumerate(records, 1):
+        if record.annotations["label"] != name:
+            raise DatasetError(
+                f"{_who(number, record)} of the class {name!r} has the label {record.annotations['label']!r} already"
             )
-        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            raise FileFormatError(
-                path, f"not a table with one record a row ({' '.join(str(error).split())})"
-            ) from error
-    found = [(_COLUMNS.get(str(column).strip().lower()), column) for column in table.columns]
-    columns = {name: table[column].tolist() for name, column in found if name is not None}
-    if "sequence" not in columns or (labelled and "label" not in columns):
-        shown = ", ".join(repr(str(column)[:30]) for column in table.columns[:8])
-        raise FileFormatError(path, f"wanted columns 'sequence' (or 'seq') and 'label', got {shown}", line=1)
-    for number, values in enumerate(zip(*columns.values(), strict=True), 1):
-        row = {name: value.strip() for name, value in zip(columns, values, strict=True)}
-        sequence, record_id = row.pop("sequence"), row.pop("id", "") or f"record_{number}"
-        annotations: dict[str, Any] = {"molecule_type": "DNA"}
-        annotations.update((name, value) for name, value in row.items() if value)
-        yield SeqRecord(Seq(sequence), id=record_id, name=record_id, description="", annotations=annotations)
+    return records
 
 
-def _checked(records: Iterable[SeqRecord], labelled: bool) -> list[SeqRecord]:
-    checked = [_check(number, _described(number, record), labelled) for number, record in enumerate(records, 1)]
+def _finder(key: str, pattern: str) -> Callable[[str, SeqRecord], str]:
+    """Return a function that looks for a pattern in the header of a record."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise SettingError(f"the {key} pattern {pattern!r} is no regular expression: {error}") from None
+
+    def find(who: str, record: SeqRecord) -> str:
+        header = f"{record.id} {formats.remark(record)}".strip()
+        match = compiled.search(header)
+        value = match[min(1, compiled.groups)] if match else None
+        if not value:
+            raise DatasetError(f"{who}: the {key} pattern {pattern!r} finds nothing in its header {header[:80]!r}")
+        return value
+
+    return find
+
+
+def _checked(records: Iterable[SeqRecord], fill: _Fill, *, labelled: bool) -> list[SeqRecord]:
+    checked = []
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, SeqRecord):
+            raise TypeError(f"wanted SeqRecords, got {record!r}")
+        who = _who(number, record)
+        record = formats.described(record, who)
+        extra = {key: find(who, record) for key, find in fill.items() if key not in record.annotations}
+        checked.append(_check(number, formats.annotated(record, extra) if extra else record, labelled))
     if not checked:
         raise DatasetError("there are no records")
     return checked
-
-
-def _described(number: int, record: SeqRecord) -> SeqRecord:
-    """Return a copy whose annotations hold what the description and the id say, where they do not hold it yet."""
-    if not isinstance(record, SeqRecord):
-        raise TypeError(f"wanted SeqRecords, got {record!r}")
-    a = record.annotations
-    match = None if "chrom" in a else _PLACE.fullmatch(record.id or "")
-    said = {} if "label" in a else {key: value.strip('"') for key, value in _FIELD.findall(record.description) if value}
-    if not match and not said:
-        return record
-    extra: dict[str, Any] = {key: value for key, value in said.items() if key not in a}
-    if "anchor" in extra:
-        extra["anchor"] = _number(number, record, extra["anchor"])
-    if match:
-        extra |= {"chrom": match["chrom"], "start": int(match["start"]), "end": int(match["end"])}
-        extra["strand"] = match["strand"]
-    return SeqRecord(
-        record.seq,
-        id=record.id,
-        name=record.name,
-        description=_remark(record),
-        dbxrefs=list(record.dbxrefs),
-        features=list(record.features),
-        annotations={"molecule_type": "DNA"} | a | extra,
-        letter_annotations=dict(record.letter_annotations),
-    )
-
-
-def _number(number: int, record: SeqRecord, text: str) -> int:
-    if not text.isdecimal():
-        raise DatasetError(f"{_who(number, record)} says anchor={text}, wanted a whole number")
-    return int(text)
 
 
 def _check(number: int, record: SeqRecord, labelled: bool) -> SeqRecord:
@@ -333,32 +380,14 @@ def _who(number: int, record: SeqRecord) -> str:
     return f"record {number} ({record.id!r})"
 
 
-def _remark(record: SeqRecord) -> str:
-    """Return what the description says beyond the id and the fields."""
-    text = record.description if record.description != "<unknown description>" else ""
-    if text.split(None, 1)[:1] == [record.id]:
-        text = text.split(None, 1)[1] if " " in text else ""
-    return " ".join(_FIELD.sub("", text).split())
-
-
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
-def _as_fasta(record: SeqRecord) -> str:
-    if not record.id or not record.id.isprintable() or " " in record.id:
-        raise DatasetError(f"the id {record.id!r} can't be written to a FASTA; wanted text without blanks")
-    fields = [_field(record, key) for key in _KEYS if key in record.annotations]
-    title = " ".join(fields + [_remark(record)]).strip()
-    return SeqRecord(record.seq, id=record.id, description=title).format("fasta")
-
-
-def _field(record: SeqRecord, key: str) -> str:
-    value = str(record.annotations[key])
-    if not value or not value.isprintable() or '"' in value:
-        raise DatasetError(
-            f"record {record.id!r}: the {key} {value!r} can't be written down; wanted text without quotes"
-        )
-    return f'{key}="{value}"' if " " in value else f"{key}={value}"
+def _named_place(record: SeqRecord) -> Interval | None:
+    """Return where a record lies, named by what it is, its part, and how it was drawn."""
+    interval = place(record)
+    said = (record.annotations.get(key) for key in ("label", "split", "strategy"))
+    return interval and interval._replace(name="|".join(str(value) for value in said if value is not None))
 
 
 def _bed_beside(path: Path) -> Path:
@@ -367,23 +396,3 @@ def _bed_beside(path: Path) -> Path:
     if bed == path or (bed.exists() and not path.exists()):
         raise FileExistsError(f"{bed} is in the way of the BED that goes beside {path}; choose another name")
     return bed
-
-
-def _write(path: Path, lines: list[str]) -> None:
-    with replacing(path) as temporary, _open_to_write(temporary) as handle:
-        handle.writelines(lines)
-
-
-@contextmanager
-def _open_to_write(path: Path) -> Iterator[TextIO]:
-    """Open for text, gzipped if the name says so; without a date inside, so that like records make like files."""
-    if path.suffix != ".gz":
-        with open(path, "w", encoding="utf-8", newline="\n") as handle:
-            yield handle
-        return
-    with (
-        open(path, "wb") as raw,
-        gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed,
-        io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as handle,
-    ):
-        yield handle

@@ -1,7 +1,8 @@
-"""Splits are regions of the genome: chromosome sizes in, intervals named train, valid and test out, 0-based half-open.
+"""Splits of the genome and of records: chromosome sizes in, regions named train, valid and test out; or records in.
 
-Regions tile every contig, so whatever is made from the genome (records, negatives, the language model's corpus) is
-divided by one rule. Short windows that two parts share all the same are found by `canonical_kmers`.
+Regions are 0-based half-open. They tile every contig but for the gaps that are asked for, so whatever is made from the
+genome (records, negatives, the language model's corpus) is divided by one rule. Records without a place are divided by
+what they share.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
 
-from genomic_ulmfit.datasets.records import SPLITS
+from genomic_ulmfit.datasets.counts import class_counts, counts_table
+from genomic_ulmfit.datasets.dealing import deal
+from genomic_ulmfit.datasets.formats import annotated
+from genomic_ulmfit.datasets.homology import homology_groups
+from genomic_ulmfit.datasets.records import SPLITS, letters
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.intervals import Interval
-from genomic_ulmfit.letters import base_codes
 
-__all__ = ["METHODS", "assign", "canonical_kmers", "split_genome"]
+__all__ = ["METHODS", "RECORD_METHODS", "assign", "split_genome", "split_records"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ def split_genome(
     *,
     fractions: Fractions = (0.8, 0.1, 0.1),
     test: Interval | None = None,
+    gap: int = 0,
     seed: int = 0,
 ) -> list[Interval]:
     """Divide a genome into regions for training, validation and test.
@@ -54,18 +59,23 @@ def split_genome(
     test : Interval, optional
         With "region": the stretch to hold out, 0-based half-open. The valid stretch lies next to it, on its larger
         side, and takes its share of that contig; the rest of the genome trains.
+    gap : int
+        Length in bp of the stretch between two parts of a contig that belongs to neither, at least as long as a window,
+        so that windows of two parts are never neighbours. It is taken from train, or from valid where that lies next to
+        test. The two ends of a contig are neighbours too, since it may be a circle.
     seed : int
         For dealing contigs.
 
     Returns
     -------
     list of Interval
-        Named "train", "valid" or "test"; they tile every contig, in the order of `chrom_sizes`.
+        Named "train", "valid" or "test"; they tile every contig, but for the gaps, in the order of `chrom_sizes`.
 
     Raises
     ------
     DatasetError
-        If the method or the fractions are not as above, contigs are too few to deal, or no room is left for valid.
+        If the method or the fractions are not as above, contigs are too few to deal, the gap is
+        negative, or it or the test stretch leaves no room for a part.
     UnknownChromosomeError, OutOfRangeError
         If `test` is not inside the genome.
 
@@ -73,11 +83,14 @@ def split_genome(
     --------
     >>> [(i.start, i.end, i.name) for i in split_genome({"chr1": 1000}, "region")]
     [(0, 800, 'train'), (800, 900, 'valid'), (900, 1000, 'test')]
+    >>> [(i.start, i.end, i.name) for i in split_genome({"chr1": 1000}, "region", gap=50)]
+    [(50, 750, 'train'), (800, 850, 'valid'), (900, 1000, 'test')]
     """
     if not any(chrom_sizes.values()):
         raise DatasetError("the genome has no sequence to split")
-    if len(fractions) != 3 or min(fractions) < 0 or fractions[0] <= 0 or not np.isclose(sum(fractions), 1):
-        raise DatasetError(f"wanted fractions of train, valid and test that add up to 1, got {fractions}")
+    if gap < 0:
+        raise DatasetError(f"a gap can't be negative, got {gap}")
+    _check_fractions(fractions)
     method = _choose(chrom_sizes, test) if method is None else method
     if method not in METHODS:
         raise DatasetError(f"split {method!r} is not one of {', '.join(METHODS)}")
@@ -87,8 +100,62 @@ def split_genome(
         regions = _around(test, chrom_sizes, fractions)
     else:
         raise DatasetError(f"a test stretch goes with the split by region, not by {method}")
+    regions = _with_gaps(regions, gap)
     _log.info("split by %s: %s", method, _summary(regions))
     return regions
+
+
+def split_records(
+    records: Iterable[SeqRecord],
+    method: str = "homology",
+    *,
+    fractions: Fractions = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> list[SeqRecord]:
+    """Divide records, each class as well as all of them, into training, validation and test.
+
+    What each part holds is logged, and so are classes that are not in all parts.
+
+    Parameters
+    ----------
+    records : iterable of SeqRecord
+        With or without labels. They stay as they are.
+    method : {"homology", "random", "group", "given"}
+        "homology" keeps records together that share a 25-mer, on either strand, as `homology_groups` says; the share of
+        the largest group is logged. "group" keeps together what has the same ``annotations["group"]``: a gene, a
+        genome, the reference that reads were made from. In both, the largest group trains. "random" deals each record
+        by itself. "given" keeps ``annotations["split"]`` as it is.
+    fractions : tuple of three floats
+        Shares of train, valid and test, which add up to 1.
+    seed : int
+        The same seed gives the same split.
+
+    Returns
+    -------
+    list of SeqRecord
+        Copies with ``annotations["split"]``, in the order given.
+
+    Raises
+    ------
+    DatasetError
+        If the method or the fractions are not as above, there are fewer groups than parts, or a record has no sequence,
+        group or split where one is needed.
+
+    Examples
+    --------
+    >>> reads = [SeqRecord(None, annotations={"group": name}) for name in ("E. coli", "B. subtilis", "E. coli")]
+    >>> [r.annotations["split"] for r in split_records(reads, "group", fractions=(0.6, 0.0, 0.4))]
+    ['train', 'test', 'train']
+    """
+    records = list(records)
+    _check_fractions(fractions)
+    if method not in RECORD_METHODS:
+        raise DatasetError(f"split {method!r} is not one of {', '.join(RECORD_METHODS)}")
+    parts = _given(records) if method == "given" else _dealt(records, _GROUPS[method](records), fractions, seed)
+    divided = [annotated(record, {"split": part}) for record, part in zip(records, parts, strict=True)]
+    _log.info("split by %s:\n%s", method, counts_table(divided))
+    _warn_of_small_classes(divided)
+    return divided
 
 
 def assign(intervals: Iterable[Interval], regions: Iterable[Interval]) -> list[str | None]:
@@ -128,49 +195,76 @@ def assign(intervals: Iterable[Interval], regions: Iterable[Interval]) -> list[s
     return [part_of(interval) for interval in intervals]
 
 
-def canonical_kmers(sequences: Iterable[str | Seq], k: int = 25) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k-mers of sequences, each as the smaller of itself and its reverse complement.
-
-    Parameters
-    ----------
-    sequences : iterable of str or Seq
-        Of any lengths; k-mers with letters other than A, C, G and T are left out.
-    k : int
-        1 to 32.
-
-    Returns
-    -------
-    kmers : uint64 array, shape (n_kmers,)
-        Base-4 numbers, A<C<G<T, in order.
-    owners : int64 array, shape (n_kmers,)
-        Index of the sequence that each comes from.
-
-    Examples
-    --------
-    >>> kmers, owners = canonical_kmers(["AACC", "GGTT", "ANCC"], k=4)
-    >>> kmers.tolist(), owners.tolist()
-    ([5, 5], [0, 1])
-    """
-    if not 1 <= k <= 32:
-        raise ValueError(f"k must be 1 to 32, got {k}")
-    pieces = [base_codes(sequence) for sequence in sequences]
-    if not pieces:
-        return np.empty(0, np.uint64), np.empty(0, np.int64)
-    gap = np.full(1, 4, np.uint8)  # an unknown base after each sequence keeps k-mers from running across
-    codes = np.concatenate([array for piece in pieces for array in (piece, gap)])
-    owners = np.repeat(np.arange(len(pieces)), [len(piece) + 1 for piece in pieces])
-    n = max(0, len(codes) - k + 1)
-    unknown = np.concatenate([[0], np.cumsum(codes > 3)])
-    known = unknown[k : k + n] == unknown[:n]
-    bases = (codes & 3).astype(np.uint64)
-    forward, backward = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
-    for i in range(k):
-        forward = (forward << np.uint64(2)) | bases[i : i + n]
-        backward |= (np.uint64(3) - bases[i : i + n]) << np.uint64(2 * i)
-    return np.minimum(forward, backward)[known], owners[:n][known]
+# Of records -----------------------------------------------------------------------------------------------------------
 
 
-# Methods --------------------------------------------------------------------------------------------------------------
+def _by_homology(records: Sequence[SeqRecord]) -> np.ndarray:
+    found = homology_groups(map(letters, records))
+    _log.info(
+        "%d records are %d groups that share 25-mers; the largest, %.1f%% of them, trains. Shared 25-mers that join "
+        "nothing: %d of low complexity, %d in more than %d records",
+        len(records), len(found.sizes), 100 * found.largest, found.left_out["low complexity"],
+        found.left_out["frequent"], found.most,
+    )  # fmt: skip
+    return found.groups
+
+
+def _by_group(records: Sequence[SeqRecord]) -> np.ndarray:
+    return np.unique(_annotation(records, "group"), return_inverse=True)[1]
+
+
+def _each(records: Sequence[SeqRecord]) -> np.ndarray:
+    return np.arange(len(records))
+
+
+_GROUPS: dict[str, Callable[[Sequence[SeqRecord]], np.ndarray]] = {
+    "homology": _by_homology,
+    "random": _each,
+    "group": _by_group,
+}
+RECORD_METHODS = (*_GROUPS, "given")
+
+
+def _dealt(records: Sequence[SeqRecord], groups: np.ndarray, fractions: Fractions, seed: int) -> list[str]:
+    largest = np.bincount(groups, minlength=1).max() / max(1, len(records))
+    if largest > fractions[0]:
+        _log.warning("%.1f%% of the records are one group and train: valid and test get less than asked", 100 * largest)
+    classes = [record.annotations.get("label") for record in records]
+    return [SPLITS[part] for part in deal(groups, classes, fractions, seed=seed)]
+
+
+def _given(records: Sequence[SeqRecord]) -> list[str]:
+    splits = _annotation(records, "split")
+    for record, split in zip(records, splits, strict=True):
+        if split not in SPLITS:
+            raise DatasetError(f"record {record.id!r} is in split {split!r}, which is not one of {', '.join(SPLITS)}")
+    return splits
+
+
+def _annotation(records: Sequence[SeqRecord], key: str) -> list[str]:
+    for number, record in enumerate(records, 1):
+        if not record.annotations.get(key):
+            raise DatasetError(
+                f"record {number} ({record.id!r}) has no {key}; wanted {key}=NAME in its description, or text in "
+                f"annotations[{key!r}]"
+            )
+    return [str(record.annotations[key]) for record in records]
+
+
+def _warn_of_small_classes(records: Sequence[SeqRecord]) -> None:
+    counts = class_counts(records)
+    classes = next(iter(counts.values()), {})
+    lacking = sum(any(part[label] == 0 for part in counts.values()) for label in classes)
+    if lacking:
+        _log.warning("%d of %d classes are not in all parts: too small, or too much alike", lacking, len(classes))
+
+
+def _check_fractions(fractions: Fractions) -> None:
+    if len(fractions) != 3 or min(fractions) < 0 or fractions[0] <= 0 or not np.isclose(sum(fractions), 1):
+        raise DatasetError(f"wanted fractions of train, valid and test that add up to 1, got {fractions}")
+
+
+# Of the genome --------------------------------------------------------------------------------------------------------
 
 
 def _choose(chrom_sizes: Mapping[str, int], test: Interval | None) -> str:
@@ -256,6 +350,24 @@ def _large(chrom_sizes: Mapping[str, int]) -> list[str]:
 def _stretches(chrom: str, cuts: Sequence[int], names: Sequence[str]) -> list[Interval]:
     ends = zip(cuts, cuts[1:], names, strict=False)
     return [Interval(chrom, start, end, name) for start, end, name in ends if start < end]
+
+
+def _with_gaps(regions: Sequence[Interval], gap: int) -> list[Interval]:
+    """Shorten the regions of a contig where another part follows or goes before; of two, the one nearer to train."""
+    if gap == 0:
+        return list(regions)
+    by_contig: dict[str, list[Interval]] = {}
+    for region in regions:
+        by_contig.setdefault(region.chrom, []).append(region)
+    shortened = []
+    for stretch in by_contig.values():
+        for before, region, after in zip(stretch[-1:] + stretch, stretch, stretch[1:] + stretch[:1], strict=False):
+            yields = [SPLITS.index(region.name) < SPLITS.index(other.name) for other in (before, after)]
+            shorter = region._replace(start=region.start + gap * yields[0], end=region.end - gap * yields[1])
+            if shorter.length <= 0:
+                raise DatasetError(f"a gap of {gap} bp leaves nothing of the {region.name} region {region.region}")
+            shortened.append(shorter)
+    return shortened
 
 
 def _joined(regions: Iterable[Interval]) -> dict[str, list[Interval]]:

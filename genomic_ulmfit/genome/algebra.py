@@ -1,21 +1,34 @@
 """Interval algebra on PyRanges: lists of `Interval` in and out, 0-based half-open, strand disregarded.
 
-Bases covered by an interval are what counts: an interval of length zero covers none.
+Bases covered by an interval are what counts: an interval of length zero covers none. Intervals that cross the origin of
+a circular chromosome are cut there first, by `linear_parts`; only `pad` goes on behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from genomic_ulmfit.errors import OutOfRangeError, UnknownChromosomeError
-from genomic_ulmfit.genome.intervals import Interval, read_intervals
+from genomic_ulmfit.genome.intervals import Interval
 
 if TYPE_CHECKING:
     import pybedtools
     import pyranges
 
-__all__ = ["complement", "merge", "overlapping", "pad", "subtract", "to_bedtool", "to_pyranges"]
+__all__ = [
+    "complement",
+    "intersect",
+    "linear_parts",
+    "merge",
+    "overlapping",
+    "pad",
+    "subtract",
+    "to_bedtool",
+    "to_pyranges",
+]
 
 
 def to_pyranges(intervals: Iterable[Interval]) -> pyranges.PyRanges:
@@ -47,7 +60,8 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
     ['chr1:0-9(.)', 'chr1:20-30(.)']
     """
     intervals = list(intervals)
-    return _bare(_ranges(intervals).merge(), intervals)
+    line = _Line(intervals)
+    return line.intervals(line.ranges(intervals).merge())
 
 
 def subtract(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
@@ -59,8 +73,29 @@ def subtract(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[
     ['chr1:0-40(.)', 'chr1:60-100(.)']
     """
     intervals, others = list(intervals), list(others)
-    kept, removed = _ranges(intervals).merge(), _ranges(others).merge()
-    return _bare(kept.subtract(removed) if len(removed) else kept, intervals)
+    line = _Line([*intervals, *others])
+    kept, removed = line.ranges(intervals).merge(), line.ranges(others).merge()
+    return line.intervals(kept.subtract(removed) if len(removed) else kept)
+
+
+def intersect(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
+    """Return the parts of each interval that the others cover, under its name, score and strand, in order.
+
+    Examples
+    --------
+    >>> parts = intersect([Interval("chr1", 0, 100, "gene", strand="-")], [Interval("chr1", 90, 120)])
+    >>> parts[0].id, parts[0].name
+    ('chr1:90-100(-)', 'gene')
+    """
+    intervals, others = list(intervals), list(others)
+    line = _Line([*intervals, *others])
+    parts = line.ranges(intervals).intersect(line.ranges(others).merge())
+    rows = parts.df["Row"].tolist() if len(parts) else []
+    found = zip(rows, line.intervals(parts), strict=True)
+    return [
+        intervals[row]._replace(start=part.start, end=part.end)
+        for row, part in sorted(found, key=lambda item: (item[0], item[1].start))
+    ]
 
 
 def overlapping(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
@@ -71,8 +106,9 @@ def overlapping(intervals: Iterable[Interval], others: Iterable[Interval]) -> li
     >>> overlapping([Interval("chr1", 0, 10), Interval("chr1", 20, 30)], [Interval("chr1", 9, 20)])
     [Interval(chrom='chr1', start=0, end=10, name='.', score=0.0, strand='.')]
     """
-    intervals = list(intervals)
-    kept = _ranges(intervals).overlap(_ranges(list(others)).merge())
+    intervals, others = list(intervals), list(others)
+    line = _Line([*intervals, *others])
+    kept = line.ranges(intervals).overlap(line.ranges(others).merge())
     rows = sorted(set(kept.df["Row"])) if len(kept) else []
     return [intervals[row] for row in rows]
 
@@ -106,15 +142,18 @@ def complement(intervals: Iterable[Interval], chrom_sizes: Mapping[str, int]) ->
     """
     intervals = list(intervals)
     for interval in intervals:
-        if interval.chrom not in chrom_sizes:
-            raise UnknownChromosomeError(interval.chrom, list(chrom_sizes))
-        if interval.end > chrom_sizes[interval.chrom]:
-            raise OutOfRangeError(interval.chrom, interval.start, interval.end, chrom_sizes[interval.chrom])
+        size = _size(interval, chrom_sizes)
+        if interval.end > size:
+            raise OutOfRangeError(interval.chrom, interval.start, interval.end, size)
     return subtract([Interval(chrom, 0, size) for chrom, size in chrom_sizes.items()], intervals)
 
 
-def pad(intervals: Iterable[Interval], bp: int, chrom_sizes: Mapping[str, int]) -> list[Interval]:
-    """Return the intervals made longer by `bp` on either side, cut off at the chromosomes' ends.
+def pad(
+    intervals: Iterable[Interval], bp: int, chrom_sizes: Mapping[str, int], circular: Collection[str] = ()
+) -> list[Interval]:
+    """Return the intervals made longer by `bp` on either side.
+
+    They are cut off at the ends of linear chromosomes. On `circular` ones they go on behind the origin, in two parts.
 
     Raises
     ------
@@ -125,27 +164,83 @@ def pad(intervals: Iterable[Interval], bp: int, chrom_sizes: Mapping[str, int]) 
     --------
     >>> pad([Interval("chr1", 5, 90, "a")], 20, {"chr1": 100})
     [Interval(chrom='chr1', start=0, end=100, name='a', score=0.0, strand='.')]
+    >>> [i.id for i in pad([Interval("plasmid", 5, 10)], 20, {"plasmid": 100}, circular={"plasmid"})]
+    ['plasmid:85-100(.)', 'plasmid:0-30(.)']
     """
     padded = []
     for interval in intervals:
-        if interval.chrom not in chrom_sizes:
-            raise UnknownChromosomeError(interval.chrom, list(chrom_sizes))
-        end = min(interval.end + bp, chrom_sizes[interval.chrom])
-        padded.append(interval._replace(start=max(0, interval.start - bp), end=end))
+        size = _size(interval, chrom_sizes)
+        start, end = interval.start - bp, interval.end + bp
+        if interval.chrom not in circular:
+            padded.append(interval._replace(start=max(0, start), end=min(end, size)))
+        elif end - start >= size:
+            padded.append(interval._replace(start=0, end=size))
+        else:
+            padded += linear_parts([interval._replace(start=start, end=end)], chrom_sizes)
     return padded
 
 
-def _ranges(intervals: list[Interval]) -> pyranges.PyRanges:
-    """Return a PyRanges of coordinates and row numbers only: without a strand column it disregards strand."""
-    import pandas as pd
-    import pyranges
+def linear_parts(intervals: Iterable[Interval], chrom_sizes: Mapping[str, int]) -> list[Interval]:
+    """Cut the intervals that cross the origin of a circular chromosome into the parts before and behind it.
 
-    rows = [(i.chrom, i.start, i.end, row) for row, i in enumerate(intervals) if i.start < i.end]
-    return pyranges.PyRanges(pd.DataFrame(rows, columns=["Chromosome", "Start", "End", "Row"]))
+    Others stay as they are. A BED or bedGraph file can hold the parts, and not an interval that crosses.
+
+    Raises
+    ------
+    UnknownChromosomeError
+        If an interval's chromosome is not in `chrom_sizes`.
+    OutOfRangeError
+        If an interval is longer than its chromosome.
+
+    Examples
+    --------
+    >>> [i.id for i in linear_parts([Interval("plasmid", 90, 120, strand="-")], {"plasmid": 100})]
+    ['plasmid:90-100(-)', 'plasmid:0-20(-)']
+    """
+    parts = []
+    for interval in intervals:
+        size = _size(interval, chrom_sizes)
+        if interval.length > size:
+            raise OutOfRangeError(interval.chrom, interval.start, interval.end, size)
+        whole = interval.wrapped(size)
+        parts.append(whole._replace(end=min(whole.end, size)))
+        if whole.end > size:
+            parts.append(whole._replace(start=0, end=whole.end - size))
+    return parts
 
 
-def _bare(ranges: pyranges.PyRanges, like: list[Interval]) -> list[Interval]:
-    """Return the ranges as intervals, chromosomes in the order in which `like` first has them."""
-    rank = {chrom: number for number, chrom in enumerate(dict.fromkeys(interval.chrom for interval in like))}
-    intervals = [i._replace(name=".", score=0.0) for i in read_intervals(ranges)]
-    return sorted(intervals, key=lambda interval: (rank[interval.chrom], interval.start))
+def _size(interval: Interval, chrom_sizes: Mapping[str, int]) -> int:
+    if interval.chrom not in chrom_sizes:
+        raise UnknownChromosomeError(interval.chrom, list(chrom_sizes))
+    return chrom_sizes[interval.chrom]
+
+
+class _Line:
+    """Chromosomes laid end to end, a base apart: PyRanges takes its time for each, and genomes have thousands."""
+
+    def __init__(self, intervals: Iterable[Interval]) -> None:
+        sizes: dict[str, int] = {}
+        for interval in intervals:
+            sizes[interval.chrom] = max(sizes.get(interval.chrom, 0), interval.end)
+        self._chroms = list(sizes)
+        self._starts = [0, *accumulate(size + 1 for size in sizes.values())]
+        self._offsets = dict(zip(self._chroms, self._starts, strict=False))
+
+    def ranges(self, intervals: Iterable[Interval]) -> pyranges.PyRanges:
+        """Return places on the line and row numbers only: without a strand column PyRanges disregards strand."""
+        import pandas as pd
+        import pyranges
+
+        placed = [(self._offsets[i.chrom], i, row) for row, i in enumerate(intervals) if i.start < i.end]
+        rows = [("line", offset + i.start, offset + i.end, row) for offset, i, row in placed]
+        return pyranges.PyRanges(pd.DataFrame(rows, columns=["Chromosome", "Start", "End", "Row"]), int64=True)
+
+    def intervals(self, ranges: pyranges.PyRanges) -> list[Interval]:
+        """Return places on the line as bare intervals."""
+        if not len(ranges):
+            return []
+        found = []
+        for start, end in zip(ranges.df["Start"].tolist(), ranges.df["End"].tolist(), strict=True):
+            at = bisect_right(self._starts, start) - 1
+            found.append(Interval(self._chroms[at], start - self._starts[at], end - self._starts[at]))
+        return found

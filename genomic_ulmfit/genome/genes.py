@@ -1,32 +1,24 @@
-"""Genes and their parts out of GFF3 and GenBank files and records: 1-based in, stranded `Interval` out.
-
-GFF3 has a reader of its own here, since those of PyRanges and pysam neither name the line of a fault nor join the rows
-of one coding sequence.
-"""
+"""Genes and their parts out of GFF3, GTF and GenBank files and records: 1-based in, stranded `Interval` out."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote
-
-from Bio.SeqRecord import SeqRecord
+from typing import Any
 
 from genomic_ulmfit.errors import FileFormatError
-from genomic_ulmfit.files import existing, open_text
-from genomic_ulmfit.genome.intervals import HEADER_NAMES, Interval, read_aliases, rename
+from genomic_ulmfit.files import existing
+from genomic_ulmfit.genome.aliases import read_aliases
+from genomic_ulmfit.genome.features import Annotation, Part
+from genomic_ulmfit.genome.formats import guess_format
+from genomic_ulmfit.genome.genbank import genbank_records, take_features
+from genomic_ulmfit.genome.gff import TRANSCRIPTS, read_gff
+from genomic_ulmfit.genome.intervals import Interval
 
-if TYPE_CHECKING:
-    from Bio.SeqFeature import SeqFeature
-
-__all__ = ["guess_format", "read_genes"]
+__all__ = ["first_bases", "guess_format", "read_genes"]
 
 _log = logging.getLogger(__name__)
-_TRANSCRIPTS = {"mRNA", "transcript"}
-_GFF_NAMES = ("gene", "Name", "locus_tag", "ID", "Parent")
-_GENBANK_NAMES = ("gene", "locus_tag", "protein_id", "label")
 
 
 def read_genes(
@@ -41,11 +33,12 @@ def read_genes(
     Parameters
     ----------
     source : str, Path, SeqRecord or iterable of SeqRecord
-        A GFF3 or GenBank file, plain or gzipped, or records with features.
-    format : {"gff3", "genbank"}, optional
+        A GFF3, GTF or GenBank file, plain or gzipped, or records with features.
+    format : {"gff3", "gtf", "genbank"}, optional
         Told by content if not given.
     feature : str
-        The type of feature: "CDS" (from start to stop codon), "gene", "mRNA", "TSS", ...
+        The type of feature: "CDS" (from start to stop codon; in GTF up to the stop codon), "gene", "mRNA" or
+        "transcript", "TSS", ...
     aliases : mapping of str to str, str or Path, optional
         Chromosome names to replace: ``{"NC_000913.3": "chr"}``, or a file with two columns.
 
@@ -53,22 +46,24 @@ def read_genes(
     -------
     list of Interval
         In the order of the source, 0-based half-open, strand "+" or "-". The first base along the strand is the
-        feature's true 5' end. The parts of a joined location, or the GFF3 rows of one coding sequence, make one
-        interval from the first to the last, introns included; of a feature that crosses the origin of a circular
-        genome it is the part before the crossing.
+        feature's true 5' end. The parts of a joined location, or the rows of one coding sequence, make one interval
+        from the first to the last, introns included. Where a feature crosses the origin of a chromosome that the file
+        calls circular, its end is past the chromosome's end, as in GFF3.
 
     Notes
     -----
     Features are left out, and their number is logged, where the strand is not known or the 5' end lies somewhere beyond
-    what is annotated (``<`` or ``>`` in GenBank, ``start_range`` or ``end_range`` in GFF3).
+    what is annotated: ``<`` or ``>`` in GenBank, ``start_range`` or ``end_range`` in GFF3, the tags ``cds_start_NF``
+    and ``mRNA_start_NF`` in GFF3 and GTF.
 
-    GFF3 rows of a CDS belong together where they have the same transcript as Parent, or else the same ID.
+    Rows of a CDS belong together where they have the same transcript as Parent, or else the same ID (GFF3), or the same
+    ``transcript_id`` (GTF). A GTF file without rows of type "transcript" has them made of its exons.
 
     Raises
     ------
     FileFormatError
-        If the file is not what its format says (with the line number for GFF3), or has no such feature with a known
-        start: the types that it has are shown.
+        If the file is not what its format says (with the line number for GFF3 and GTF), or has no such feature with a
+        known start: the types that it has are shown.
 
     Examples
     --------
@@ -79,195 +74,45 @@ def read_genes(
     >>> read_genes(SeqRecord(Seq("A" * 50), id="chr", features=[lac]))
     [Interval(chrom='chr', start=10, end=40, name='lacZ', score=0.0, strand='-')]
     """
+    annotation, name = _annotation(source, format)
+    return [gene for gene, _ in _known(annotation, name, feature, read_aliases(aliases))]
+
+
+def first_bases(
+    source: Any, *, format: str | None = None, feature: str = "CDS", aliases: Mapping[str, str] | None = None
+) -> list[Interval]:
+    """Return the first base along the strand of each feature that `read_genes` gives."""
+    annotation, name = _annotation(source, format)
+    known = _known(annotation, name, feature, aliases or {})
+    starts = [(gene._replace(start=gene.first, end=gene.first + 1), size) for gene, size in known]
+    return [start.wrapped(size) if size else start for start, size in starts]
+
+
+def _annotation(source: Any, format: str | None) -> tuple[Annotation, str | Path]:
     if not isinstance(source, str | Path):
-        return _finish(_from_records(source), "records", feature, aliases)
+        return take_features(source), "records"
     path = existing(source)
     kind = format or guess_format(path)
-    if kind == "gff3":
-        return _finish(_from_gff3(path), path, feature, aliases)
+    if kind in ("gff3", "gtf"):
+        return read_gff(path, kind), path
     if kind == "genbank":
-        return _finish(_from_records(_genbank_records(path)), path, feature, aliases)
-    raise FileFormatError(path, f"genes are read from gff3 or genbank, not from {kind!r}")
+        return take_features(genbank_records(path)), path
+    raise FileFormatError(path, f"genes are read from gff3, gtf or genbank, not from {kind!r}")
 
 
-class _Part(NamedTuple):
-    """One stretch of one feature."""
-
-    key: tuple[str, ...]
-    type: str
-    chrom: str
-    start: int
-    end: int
-    strand: str
-    name: str
-    open_start: bool  # the annotation says that the feature goes on beyond this side
-    open_end: bool
-
-
-def guess_format(path: Path) -> str:
-    """Tell "gff3", "genbank", "sga" and "bed" by the first row that is no comment."""
-    with open_text(path) as handle:
-        for line in handle:
-            if line.startswith("##gff-version"):
-                return "gff3"
-            fields = line.split()
-            if not fields or line.startswith(("#", "track", "browser")):
-                continue
-            if fields[0] == "LOCUS":
-                return "genbank"
-            if fields[1:2] and fields[1].lower() in HEADER_NAMES:
-                return "bed"
-            if len(fields) > 4 and fields[2].isdecimal() and fields[3] in ("+", "-", "0") and not fields[1].isdecimal():
-                return "sga"
-            return "gff3" if len(line.split("\t")) in (8, 9) and not fields[1].isdecimal() else "bed"
-    raise FileFormatError(path, "has no rows")
-
-
-# GFF3 -----------------------------------------------------------------------------------------------------------------
-
-
-def _from_gff3(path: Path) -> list[list[_Part]]:
-    rows = list(_gff3_rows(path))
-    transcripts = {attributes["ID"] for part, attributes in rows if part.type in _TRANSCRIPTS and "ID" in attributes}
-    grouped: dict[tuple[str, ...], list[_Part]] = {}
-    for part, attributes in rows:
-        for key in _keys(part, attributes, transcripts):
-            grouped.setdefault(key, []).append(part)
-    return [_along_strand(parts) for parts in grouped.values()]
-
-
-def _keys(part: _Part, attributes: dict[str, str], transcripts: set[str]) -> list[tuple[str, ...]]:
-    """Return what a row belongs to: rows of one coding sequence share a key, other rows stand alone."""
-    if part.type != "CDS":
-        return [part.key]
-    parents = [parent for parent in attributes.get("Parent", "").split(",") if parent]
-    if any(parent in transcripts for parent in parents):
-        return [("CDS", part.chrom, "of", parent) for parent in parents]
-    if "ID" in attributes:
-        return [("CDS", part.chrom, "id", attributes["ID"])]
-    return [("CDS", part.chrom, "of", parent) for parent in parents] or [part.key]
-
-
-def _along_strand(parts: list[_Part]) -> list[_Part]:
-    return sorted(parts, key=lambda part: -part.end if part.strand == "-" else part.start)
-
-
-def _gff3_rows(path: Path) -> Iterator[tuple[_Part, dict[str, str]]]:
-    with open_text(path) as handle:
-        for number, line in enumerate(handle, 1):
-            line = line.rstrip("\r\n")
-            if line.startswith("##FASTA") or line.startswith(">"):
-                return
-            if line.strip() and not line.startswith("#"):
-                yield _gff3_row(path, number, line)
-
-
-def _gff3_row(path: Path, number: int, line: str) -> tuple[_Part, dict[str, str]]:
-    fields = line.split("\t")
-    if len(fields) != 9:
-        raise FileFormatError(path, f"a GFF3 row has 9 columns separated by tabs, got {len(fields)}", line=number)
-    chrom, _, kind, start, end, _, strand, _, text = fields
-    if not (start.isdecimal() and end.isdecimal() and 1 <= int(start) <= int(end)):
-        message = f"wanted integers 1 <= start <= end, got start {start!r} and end {end!r}"
-        raise FileFormatError(path, message, line=number)
-    if strand not in ("+", "-", ".", "?"):
-        raise FileFormatError(path, f"the strand must be '+', '-', '.' or '?', got {strand!r}", line=number)
-    attributes = _attributes(path, number, text)
-    part = _Part(
-        (str(number),),
-        kind,
-        unquote(chrom),
-        int(start) - 1,
-        int(end),
-        strand,
-        _first_of(attributes, _GFF_NAMES),
-        attributes.get("start_range", "").startswith("."),
-        attributes.get("end_range", "").endswith("."),
-    )
-    return part, attributes
-
-
-def _attributes(path: Path, number: int, text: str) -> dict[str, str]:
-    """Split before unquoting, since the separators may be quoted."""
-    attributes = {}
-    for pair in text.split(";"):
-        key, mark, value = pair.strip().partition("=")
-        if mark:
-            attributes[unquote(key)] = unquote(value)
-        elif key not in ("", "."):
-            message = f"a GFF3 attribute reads KEY=VALUE, got {key[:40]!r} (GTF and GFF2 files are not read)"
-            raise FileFormatError(path, message, line=number)
-    return attributes
-
-
-def _first_of(values: Mapping[str, str], keys: Iterable[str]) -> str:
-    found = next((values[key] for key in keys if values.get(key)), ".")
-    return "_".join(found.split()) or "."
-
-
-# GenBank --------------------------------------------------------------------------------------------------------------
-
-
-def _genbank_records(path: Path) -> Iterator[SeqRecord]:
-    from Bio import SeqIO
-
-    with open_text(path) as handle:
-        try:
-            yield from SeqIO.parse(handle, "genbank")
-        except ValueError as error:
-            raise FileFormatError(path, f"not a whole GenBank file ({error})") from error
-
-
-def _from_records(source: Any) -> Iterator[list[_Part]]:
-    for record in [source] if isinstance(source, SeqRecord) else source:
-        if not isinstance(record, SeqRecord):
-            raise TypeError(f"wanted a SeqRecord, got {record!r}")
-        for feature in record.features:
-            if feature.location is not None:
-                yield _feature_parts(str(record.id), feature)
-
-
-def _feature_parts(chrom: str, feature: SeqFeature) -> list[_Part]:
-    """Return the parts of a location from 5' to 3', as Biopython orders them."""
-    name = _first_of({key: values[0] for key, values in feature.qualifiers.items() if values}, _GENBANK_NAMES)
-    parts = []
-    for part in feature.location.parts:
-        if part.ref is None:  # a part that lies on another record says nothing here
-            start, end = _position(part.start), _position(part.end)
-            strand = {1: "+", -1: "-"}.get(part.strand, ".")
-            known = start is not None and end is not None
-            open_start, open_end = not (known and _is_exact(part.start)), not (known and _is_exact(part.end))
-            parts.append(_Part((), feature.type, chrom, start or 0, end or 0, strand, name, open_start, open_end))
-    return parts
-
-
-def _position(position: Any) -> int | None:
-    from Bio.SeqFeature import UnknownPosition
-
-    return None if isinstance(position, UnknownPosition) else int(position)
-
-
-def _is_exact(position: Any) -> bool:
-    from Bio.SeqFeature import ExactPosition
-
-    return isinstance(position, ExactPosition)
-
-
-# Both -----------------------------------------------------------------------------------------------------------------
-
-
-def _finish(
-    features: Iterable[list[_Part]], source: str | Path, feature: str, aliases: Mapping[str, str] | str | Path | None
-) -> list[Interval]:
-    names = read_aliases(aliases)
+def _known(
+    annotation: Annotation, source: str | Path, feature: str, aliases: Mapping[str, str]
+) -> list[tuple[Interval, int]]:
+    """Return the features of one type whose 5' end is known, each with the length of its circle, or 0."""
     counts: dict[str, int] = {}
     genes, dropped = [], 0
-    for parts in features:
-        kind = parts[0].type if parts else ""
+    for parts in annotation.features:
+        kind = parts[0].type
         counts[kind] = counts.get(kind, 0) + 1
         if kind == feature:
-            gene = _extent(parts)
-            genes.extend([gene] if gene else [])
+            size = annotation.circles.get(parts[0].chrom, 0)
+            gene = _extent(list(_unrolled(parts, size)))
+            genes.extend([(gene.wrapped(size) if size else gene, size)] if gene else [])
             dropped += gene is None
     if dropped:
         _log.warning("%s: left out %d %s features whose strand or 5' end is not known", source, dropped, feature)
@@ -276,13 +121,28 @@ def _finish(
         known = f", of which the 5' end is known (all {dropped} are open there)" if dropped else ""
         raise FileFormatError(source, f"has no {feature} features{known}; it has {has or 'no features'}")
     _log.info("%s: took %d %s features", source, len(genes), feature)
-    if feature == "CDS" and any(kind in counts for kind in _TRANSCRIPTS):
-        _log.warning("%s: a CDS starts where translation does; it has mRNA features too, feature='mRNA'", source)
-    return rename(genes, names)
+    transcripts = next((kind for kind in TRANSCRIPTS if kind in counts), None)
+    if feature == "CDS" and transcripts:
+        message = "%s: a CDS starts where translation does; it has %s features too, feature='%s'"
+        _log.warning(message, source, transcripts, transcripts)
+    return [(gene._replace(chrom=aliases.get(gene.chrom, gene.chrom)), size) for gene, size in genes]
 
 
-def _extent(parts: list[_Part]) -> Interval | None:
-    """Join what lies downstream of the 5' end on its strand: the rest lies behind the origin, or is trans-spliced."""
+def _unrolled(parts: list[Part], size: int) -> Iterator[Part]:
+    """Yield the parts, counting on where two of them meet at the origin of a circle of `size` bp, not 0."""
+    shift, before = 0, None
+    for part in parts:
+        if before and size and before.strand == part.strand:
+            if part.strand == "+" and (before.end, part.start) == (size, 0):
+                shift += size
+            elif part.strand == "-" and (before.start, part.end) == (0, size):
+                shift -= size
+        yield part._replace(start=part.start + shift, end=part.end + shift)
+        before = part
+
+
+def _extent(parts: list[Part]) -> Interval | None:
+    """Join what lies downstream of the 5' end on its strand: the rest is trans-spliced."""
     first = parts[0]
     if first.strand == "+" and not first.open_start:
         end = max(p.end for p in parts if p.strand == "+" and p.start >= first.start)

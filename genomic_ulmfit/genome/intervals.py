@@ -6,30 +6,30 @@ A region typed as ``chr:start-end`` is 1-based inclusive and is converted here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genomic_ulmfit.errors import FileFormatError, GenomicUlmfitError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.files import open_text
+from genomic_ulmfit.genome.aliases import read_aliases, rename
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "HEADER_NAMES",
     "Interval",
     "RegionError",
     "bed_rows",
+    "column_names",
+    "is_header",
     "parse_bed_row",
-    "read_aliases",
     "read_intervals",
-    "rename",
     "tile",
 ]
 
 _REGION = re.compile(r"(?P<chrom>.+):(?P<start>\d[\d,]*)-(?P<end>\d[\d,]*)?")
-HEADER_NAMES = frozenset({"start", "chromstart", "chrom_start"})  # in the second column of a row of names
+_STARTS = frozenset({"start", "chromstart", "chrom_start"})  # how rows of names call the second column
 _COLUMNS = {
     "chrom": ("chrom", "chromosome", "seqname", "seqid"),
     "start": ("start", "chromstart"),
@@ -130,6 +130,19 @@ class Interval(NamedTuple):
             return self._replace(start=self.first - downstream + 1, end=self.first + upstream + 1)
         return self._replace(start=self.first - upstream, end=self.first + downstream)
 
+    def wrapped(self, size: int) -> Interval:
+        """Return the same stretch of a circular chromosome with its start on the chromosome, ``0 <= start < size``.
+
+        Where it crosses the origin its end is past `size`, as in GFF3.
+
+        Examples
+        --------
+        >>> Interval("plasmid", 10, 11, strand="+").window(200, 50).wrapped(3000).id
+        'plasmid:2810-3060(+)'
+        """
+        start = self.start % size
+        return self._replace(start=start, end=start + self.length)
+
     @classmethod
     def from_region(cls, text: str, chrom_sizes: Mapping[str, int] | None = None) -> Interval:
         """Read a region typed as in samtools, 1-based inclusive.
@@ -225,17 +238,29 @@ def read_intervals(source: Any, *, aliases: Mapping[str, str] | str | Path | Non
 
 
 def bed_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number (1-based) and the fields of each row of a BED file, plain or gzipped."""
-    first = True
+    """Yield the line number (1-based) and the fields of each row of a BED file, plain or gzipped.
+
+    Of a table of UCSC's, the first column is left out where the row of names calls it ``bin``.
+    """
+    skipped, is_first = 0, True
     with open_text(path) as handle:
         for number, line in enumerate(handle, 1):
-            fields = _fields(line)
-            if not fields or line.startswith("#") or fields[0] in ("track", "browser"):
-                continue
-            is_header = first and len(fields) > 1 and fields[1].lower() in HEADER_NAMES
-            first = False
-            if not is_header:
-                yield number, fields
+            fields, is_comment = _fields(line), line.startswith("#")
+            if (is_comment or is_first) and is_header(line):
+                skipped = int(column_names(line)[0] == "bin")
+            elif fields and not is_comment and fields[0] not in ("track", "browser"):
+                is_first = False
+                yield number, fields[skipped:]
+
+
+def is_header(line: str) -> bool:
+    """Tell a row of column names, commented out or not."""
+    return not _STARTS.isdisjoint(column_names(line)[1:3])
+
+
+def column_names(line: str) -> list[str]:
+    """Return the words of a line in lower case, without ``#`` and what UCSC puts before: ``hg38.epdNewPromoter.``."""
+    return [word.rpartition(".")[2].lower() for word in line.lstrip("#").split()]
 
 
 def _fields(line: str) -> list[str]:
@@ -303,48 +328,6 @@ def _from_object(item: Any) -> Interval:
         return _checked(item.chrom, item.start, item.end, item.name, item.score, item.strand)
     except AttributeError:
         raise TypeError(f"wanted an Interval, got {item!r}") from None
-
-
-def read_aliases(source: Mapping[str, str] | str | Path | None) -> dict[str, str]:
-    """Read a mapping of chromosome names.
-
-    Parameters
-    ----------
-    source : mapping of str to str, str, Path or None
-        A mapping, or a file with two columns (more are left unread; ``#`` starts a comment line): the name in use
-        elsewhere, then the genome's.
-
-    Returns
-    -------
-    dict of str to str
-        Empty where there is no source.
-
-    Raises
-    ------
-    FileFormatError
-        If a row has one column, or gives one name two meanings.
-    """
-    if source is None:
-        return {}
-    if isinstance(source, Mapping):
-        return dict(source)
-    aliases: dict[str, str] = {}
-    with open_text(source) as handle:
-        for number, line in enumerate(handle, 1):
-            fields = _fields(line)
-            if not fields or line.startswith("#"):
-                continue
-            if len(fields) < 2:
-                raise FileFormatError(source, "a row of chromosome names needs two columns, got 1", line=number)
-            if aliases.setdefault(fields[0], fields[1]) != fields[1]:
-                message = f"{fields[0]!r} stands for {aliases[fields[0]]!r} and for {fields[1]!r}"
-                raise FileFormatError(source, message, line=number)
-    return aliases
-
-
-def rename(intervals: Iterable[Interval], aliases: Mapping[str, str]) -> list[Interval]:
-    """Return the intervals with chromosome names replaced where `aliases` has them."""
-    return [i._replace(chrom=aliases[i.chrom]) if i.chrom in aliases else i for i in intervals]
 
 
 def tile(interval: Interval, width: int, step: int) -> list[Interval]:

@@ -209,7 +209,7 @@ class _TwoBit:
         try:
             iterator = TwoBitIterator(stream)
         except (ValueError, IndexError, MemoryError) as error:
-            raise FileFormatError(self.path, f"not a whole 2bit file ({error})") from error
+            raise FileFormatError(self.path, "not a whole 2bit file: it is cut off or damaged") from error
         self._check_whole(iterator)
         return iterator.sequences
 

@@ -22,6 +22,7 @@ from genomic_ulmfit.net.recurrence import State
 __all__ = ["CELL", "CommonPass"]
 
 CELL = 8
+_STEP = 32
 
 
 class CommonPass:
@@ -49,7 +50,8 @@ class CommonPass:
     """
 
     def __init__(self, engine: Engine, ids: Ids, *, begin: int, warm_up: int, closed: float, batch_size: int) -> None:
-        n_chunks = min(batch_size, max(1, (len(ids) - begin) // (8 * warm_up)))
+        # many chunks read many warm-ups, few fill no batch: a step costs as much as _STEP rows and its own
+        n_chunks = min(batch_size, math.ceil(math.sqrt(_STEP * (len(ids) - begin) / warm_up)))
         self.engine, self.begin = engine, begin
         self.cells = math.ceil((len(ids) - begin) / n_chunks / CELL)  # of a chunk
         chunk = self.cells * CELL

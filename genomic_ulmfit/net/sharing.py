@@ -32,6 +32,7 @@ __all__ = ["Slider"]
 _SAMPLE = 16  # windows whose memory is measured, and
 _CHECKED = 64  # windows whose answers are compared, before sharing is believed in
 _FEWEST = 512  # windows that are worth a sample
+_WARM_UPS = 1.25  # k-mers of a common pass with its warm-ups, by its length, about
 _GAIN = 1.1  # reading fewer k-mers by this factor is worth the work of sharing
 _WINDOWS, _SPAN = 4096, 2**16  # windows of a block, k-mers between its first and last: what is held in memory
 _CLOSED = {False: 1e-6, True: 5e-3}  # difference of states; rounding to bf16 keeps them apart by more
@@ -138,7 +139,7 @@ class _Sharer:
     def _pays(self, starts: NDArray[np.int64]) -> bool:
         own = np.minimum(self.closing + CELL / 2, self.n).mean()
         common = (starts[-1] - starts[0] + self.n) / len(starts)
-        return bool(_GAIN * (own + 9 / 8 * common) < self.n)
+        return bool(_GAIN * (own + _WARM_UPS * common) < self.n)
 
     def _agrees(self, ids: Ids, starts: NDArray[np.int64]) -> bool:
         """Tell whether a few windows have the same probabilities with and without sharing."""

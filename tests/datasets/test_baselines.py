@@ -35,7 +35,7 @@ def scores(make, n=300, classes=("a", "b")):
 
 def test_noise_is_at_chance_for_every_baseline():
     found = scores(lambda rng, label: letters(rng, 40), n=600)
-    assert set(found) == set(BASELINES) == {"gc", "kmer", "pwm", "position"}
+    assert set(found) == set(BASELINES) == {"gc", "kmer", "lookup", "pwm", "position"}
     assert all(abs(value - 0.5) < 0.1 for value in found.values())
 
 
@@ -84,6 +84,44 @@ def test_pwm_is_naive_bayes_worked_out_by_hand():
     np.testing.assert_allclose(found, [[a / (a + b), b / (a + b)], [2 / 3, 1 / 3]])
 
 
+def pairs(rng, n, length=60):
+    """Return records that overlap another of their class by 20 bp."""
+    genome = {name: letters(rng, n * 40 + 20) for name in "ab"}
+    return [record(genome[name][at : at + length], name) for at in range(0, n * 40, 40) for name in "ab"]
+
+
+def test_records_that_overlap_others_of_their_class_are_found_by_lookup_alone():
+    records = pairs(np.random.default_rng(3), 300)
+    train = [r for i, r in enumerate(records) if i % 4 >= 2]
+    test = [r for i, r in enumerate(records) if i % 4 < 2]
+    right = {name: accuracy(found, test, ("a", "b")) for name, found in run_baselines(train, test).items()}
+    assert right["lookup"] == 1.0
+    assert max(right["gc"], right["kmer"], right["position"]) < 0.75
+
+
+def test_lookup_does_not_mind_the_strand():
+    records = pairs(np.random.default_rng(4), 10)
+    flipped = [record(str(r.seq.reverse_complement()), r.annotations["label"]) for r in records]
+    np.testing.assert_array_equal(run_baselines(records, flipped)["lookup"], run_baselines(records, records)["lookup"])
+
+
+def test_lookup_votes_are_worked_out_by_hand():
+    one, two, three = "ACGTTGCAACCATGGA", "TTGACCGATCATGCAG", "GGCATCATTACCGTAC"  # a 16-mer each
+    train = [record(one, "a"), record(one, "b"), record(two + "N" + one, "b"), record(three, "a"), record(three, "a")]
+    test = [record(text, "a") for text in (one, two, one + "N" + two, three, "ACGT")]
+    none = [3 / 5, 2 / 5]  # every record of train finds another there: only the shares of the classes are left
+    expected = [[1 / 3, 2 / 3], [0, 1], [1 / 6, 5 / 6], [1, 0], none]
+    np.testing.assert_allclose(run_baselines(train, test)["lookup"], expected)
+
+
+def test_lookup_takes_finding_nothing_for_what_finds_nothing_in_train():
+    rng = np.random.default_rng(5)
+    repeated = letters(rng, 30)
+    train = [record(repeated, "a"), record(repeated, "a"), *(record(letters(rng, 30), "b") for _ in range(3))]
+    found = run_baselines(train, [record(letters(rng, 30), "b")])["lookup"]
+    np.testing.assert_allclose(found, [[0.4 / 4, 3.6 / 4]])
+
+
 def test_many_classes_work_and_rows_are_probabilities():
     rng = np.random.default_rng(1)
     classes = ("x", "y", "z")
@@ -121,10 +159,33 @@ def test_a_test_record_alone_gets_what_it_gets_among_others():
         np.testing.assert_allclose(alone[name][0], together[name][7])
 
 
+def test_many_classes_have_a_discriminant_in_place_of_the_regression(monkeypatch):
+    rng = np.random.default_rng(6)
+    records = [
+        record(letters(rng, 200, weights), name)
+        for name, weights in (("a", (0.4, 0.1, 0.1, 0.4)), ("b", (0.1, 0.4, 0.4, 0.1)))
+        for _ in range(300)
+    ]
+    usual = run_baselines(records[::2], records[1::2])["kmer"]
+    monkeypatch.setattr("genomic_ulmfit.datasets.baselines._MANY", len(records) - 1)
+    found = run_baselines(records[::2], records[1::2])["kmer"]
+    assert not np.allclose(found, usual)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert accuracy(found, records[1::2], ("a", "b")) > 0.99
+
+
+def test_too_many_weights_leave_out_what_needs_tables_by_position(caplog, monkeypatch):
+    monkeypatch.setattr("genomic_ulmfit.datasets.baselines._MOST_WEIGHTS", 7)
+    train = [record("AAAA", "a"), record("CCCC", "b")] * 3
+    with caplog.at_level(logging.INFO):
+        assert set(run_baselines(train, train)) == {"gc", "kmer", "lookup"}
+    assert "baseline pwm is left out: 2 classes at 4 positions are too many" in caplog.text
+
+
 def test_lengths_that_differ_leave_out_what_needs_one_length(caplog):
     train = [record("AAAAAA", "a"), record("CCCCC", "b")] * 3
     with caplog.at_level(logging.INFO):
-        assert set(run_baselines(train, train)) == {"gc", "kmer"}
+        assert set(run_baselines(train, train)) == {"gc", "kmer", "lookup"}
     assert "baseline pwm is left out" in caplog.text and "baseline position is left out" in caplog.text
 
 

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomic_ulmfit.datasets.baselines import run_baselines
+from genomic_ulmfit.datasets.homology import KmerSet, canonical_kmers
+from genomic_ulmfit.datasets.negatives import STRATEGIES
 from genomic_ulmfit.datasets.promoters import promoter_dataset
 from genomic_ulmfit.datasets.records import labels, part, place, read_dataset, write_dataset
-from genomic_ulmfit.datasets.splits import assign, canonical_kmers, split_genome
+from genomic_ulmfit.datasets.splits import assign, split_genome
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.algebra import to_bedtool, to_pyranges
 from genomic_ulmfit.genome.genes import read_genes
@@ -100,10 +102,11 @@ def test_dropped_windows_are_counted_in_the_log(caplog):
     with caplog.at_level(logging.INFO):
         records = promoter_dataset({"a": letters}, starts, upstream=20, downstream=10)
     expected = (
-        "9 starts: 2 windows reach past a chromosome's end, 1 repeat another's place, "
-        "1 straddle a border between parts or lie outside them, 1 hold letters other than ACGT; 4 positives are left"
+        "9 starts: 2 windows reach past a chromosome's end, 1 repeat another's place, 1 hold more letters other than "
+        "ACGT than may be; 5 positives are left"
     )
     assert expected in caplog.text
+    assert "1 windows straddle a border between parts or lie outside them; 4 positives are left" in caplog.text
     assert Counter((r.annotations["label"], r.annotations["split"]) for r in records) == {
         (label, split): n
         for label in ("promoter", "background")
@@ -114,6 +117,83 @@ def test_dropped_windows_are_counted_in_the_log(caplog):
 def test_an_empty_part_is_warned_of(caplog):
     promoter_dataset(GENOME, [tss(1000)], upstream=20, downstream=10)
     assert "no positive lies in the valid part" in caplog.text and "no positive lies in the test part" in caplog.text
+
+
+def test_negatives_say_how_they_were_drawn_and_files_keep_it(tmp_path):
+    records = promoter_dataset(GENOME, [tss(1000), tss(3000, "-")], negatives="shuffle", split="none")
+    again = read_dataset(write_dataset(records, tmp_path / "data.fa"))
+    assert Counter(r.annotations.get("strategy") for r in again) == {"shuffle": 2, None: 2}
+    assert (tmp_path / "data.bed").read_text().count("background|train|shuffle") == 2
+
+
+@pytest.mark.parametrize("strategy", sorted(set(STRATEGIES) - {"gene-body"}))
+def test_every_strategy_serves_every_part(strategy):
+    starts = [tss(at, "+-"[at // 500 % 2]) for at in range(500, 29_500, 500)]
+    records = promoter_dataset(
+        LARGER,
+        starts,
+        upstream=20,
+        downstream=10,
+        negatives=strategy,
+        split="region",
+        score=lambda records: np.array([str(r.seq).count("G") for r in records], dtype=float),
+    )
+    counts = Counter((r.annotations["split"], r.annotations.get("strategy")) for r in records)
+    assert all(counts[name, strategy] == counts[name, None] > 0 for name in ("train", "valid", "test"))
+
+
+@pytest.mark.parametrize("method", ["homology", "random"])
+def test_positives_are_divided_as_records_and_negatives_keep_clear_of_other_parts(method):
+    twice = LARGER.sequence("a", 5000, 5100)
+    genome = Genome({"a": LARGER.sequence("a", 0, 20_000) + twice + LARGER.sequence("a", 20_000, 30_000)})
+    starts = [tss(5050), tss(20_050)] + [tss(at) for at in range(1000, 29_000, 500) if at not in (5000, 20_000)]
+    records = promoter_dataset(genome, starts, upstream=40, downstream=40, split=method, negatives="random", seed=1)
+    parts = {name: part(records, name) for name in ("train", "valid", "test")}
+    assert all(parts.values())
+    for name, own in parts.items():
+        others = KmerSet(r.seq for other, rs in parts.items() if other != name for r in rs)
+        assert not others.hits(r.seq for r in of(own, "background")).any()
+    by_start = {r.annotations["start"]: r.annotations["split"] for r in of(records, "promoter")}
+    if method == "homology":
+        assert by_start[5010] == by_start[20_010]
+
+
+def test_a_window_crosses_the_origin_of_a_circular_chromosome_only(tmp_path):
+    circle = Genome({"a": LETTERS}, circular=True)
+    starts = [tss(5), tss(5995, "-"), tss(3000)]
+    records = promoter_dataset(circle, starts, upstream=20, downstream=10, split="none", ratio=5, padding=30)
+    forward, reverse = (r for r in of(records, "promoter") if r.annotations["end"] > 6000)
+    assert str(forward.seq) == LETTERS[-15:] + LETTERS[:15]
+    assert str(reverse.seq) == str(Seq(LETTERS[5986:] + LETTERS[:16]).reverse_complement())
+    taken = [place(forward), place(reverse)]
+    assert all(r.annotations["start"] >= 46 and r.annotations["end"] <= 5955 for r in of(records, "background")), taken
+    write_dataset(records, tmp_path / "data.fa", chrom_sizes=circle.chrom_sizes)
+    rows = [row.split("\t") for row in (tmp_path / "data.bed").read_text().splitlines()]
+    assert len(rows) == len(records) + 2
+    assert all(int(row[2]) <= 6000 for row in rows)
+    assert len(of(promoter_dataset(GENOME, starts, upstream=20, downstream=10, split="none"), "promoter")) == 1
+
+
+def test_parts_by_region_are_a_window_apart():
+    starts = [tss(at) for at in range(200, 29_900, 37)]
+    records = promoter_dataset(LARGER, starts, upstream=50, downstream=50, split="region", ratio=0)
+    spans = {
+        name: (min(r.annotations["start"] for r in rs), max(r.annotations["end"] for r in rs))
+        for name in ("train", "valid", "test")
+        if (rs := part(records, name))
+    }
+    assert spans["valid"][0] - spans["train"][1] >= 100
+    assert spans["test"][0] - spans["valid"][1] >= 100
+
+
+def test_lists_for_a_whole_genome_serve_a_part_of_it(caplog):
+    elsewhere = [tss(100, chrom="b"), tss(100, chrom="c")]
+    records = promoter_dataset(GENOME, [tss(3000), *elsewhere], split="none", exclude=[Interval("c", 0, 9)] + [tss(5)])
+    assert len(of(records, "promoter")) == 1
+    assert "2 of 3 starts are left out: the genome has no sequence for their chromosomes (b, c)" in caplog.text
+    assert "1 of 2 excluded regions are left out" in caplog.text
+    with pytest.raises(UnknownChromosomeError, match="if 'a' is meant"):
+        promoter_dataset(GENOME, [tss(3000), tss(100, chrom="chrA")])
 
 
 def test_no_negative_shares_a_25_mer_with_another_part():
@@ -221,7 +301,7 @@ def test_a_data_set_goes_to_disk_and_back(tmp_path):
         ({"mask": (10, 10)}, DatasetError, "not inside the window"),
         ({"negatives": "none"}, DatasetError, "'none' is not one of"),
         ({"negatives": "gene-body"}, DatasetError, "need genes"),
-        ({"split": "homology"}, DatasetError, "'homology' is not one of"),
+        ({"split": "chance"}, DatasetError, "'chance' is not one of chromosome, region, none, homology, random"),
         ({"split": [Interval("a", 0, 6000, "dev")]}, DatasetError, "'dev'"),
         ({"ratio": 100000.0}, DatasetError, "found [0-9,]+ of 100,000 gc-matched negatives"),
         ({"tss": [tss(100, chrom="chr1")]}, UnknownChromosomeError, "'chr1'"),

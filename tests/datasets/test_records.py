@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from genomic_ulmfit.datasets.records import (
     labels,
+    mask_records,
     part,
     place,
     read_dataset,
@@ -20,7 +21,7 @@ from genomic_ulmfit.datasets.records import (
     require_labels,
     write_dataset,
 )
-from genomic_ulmfit.errors import DatasetError, FileFormatError
+from genomic_ulmfit.errors import DatasetError, FileFormatError, OutOfRangeError, SettingError
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
 
 
@@ -48,6 +49,7 @@ def labelled(draw):
         ("split", st.sampled_from(["train", "valid", "test"])),
         ("group", names),
         ("anchor", st.integers(0, 99)),
+        ("strategy", names),
     ):
         if draw(st.booleans()):
             annotations[key] = draw(values)
@@ -65,6 +67,10 @@ def labelled(draw):
     return SeqRecord(Seq(letters), id=record_id, name=record_id, description="", annotations=annotations)
 
 
+def named(record):
+    return "|".join(record.annotations[key] for key in ("label", "split", "strategy") if key in record.annotations)
+
+
 def contents(records):
     return [(r.id, str(r.seq), dict(r.annotations)) for r in records]
 
@@ -74,19 +80,132 @@ def test_a_data_set_that_was_written_is_read_back_the_same(tmp_path_factory, rec
     folder = tmp_path_factory.mktemp("data")
     path = write_dataset(records, folder / name)
     assert contents(read_dataset(path)) == contents(records)
-    places = [place(r) for r in records if place(r) is not None]
+    placed = [(r, place(r)) for r in records if place(r) is not None]
     bed = folder / "data.bed"
-    assert bed.exists() == bool(places)
-    if places:
-        assert read_intervals(bed) == places
+    assert bed.exists() == bool(placed)
+    if placed:
+        assert [tuple(i) for i in read_intervals(bed)] == [(*i[:3], named(r), *i[4:]) for r, i in placed]
 
 
 def test_the_files_say_what_the_records_hold(tmp_path):
-    one = record("ACGT", record_id="chr1:5-9(-)", split="test", anchor=2, chrom="chr1", start=5, end=9, strand="-")
+    place = {"chrom": "chr1", "start": 5, "end": 9, "strand": "-"}
+    one = record("ACGT", "background", "chr1:5-9(-)", split="test", anchor=2, strategy="gc-matched", **place)
     path = write_dataset([one, record("GG", "other thing", "plain")], tmp_path / "data.fa.gz")
-    expected = '>chr1:5-9(-) label=promoter split=test anchor=2\nACGT\n>plain label="other thing"\nGG\n'
+    expected = (
+        '>chr1:5-9(-) label=background split=test anchor=2 strategy=gc-matched\nACGT\n>plain label="other thing"\nGG\n'
+    )
     assert gzip.decompress(path.read_bytes()).decode() == expected
-    assert (tmp_path / "data.bed").read_text() == "chr1\t5\t9\tpromoter\t0\t-\n"
+    assert (tmp_path / "data.bed").read_text() == "chr1\t5\t9\tbackground|test|gc-matched\t0\t-\n"
+
+
+def test_a_record_across_the_origin_is_two_rows_of_the_bed(tmp_path):
+    one = record(chrom="plasmid", start=98, end=102, strand="-", split="train", record_id="plasmid:98-102(-)")
+    other = record(chrom="chr", start=98, end=102, strand="+")
+    path = write_dataset([one, other], tmp_path / "data.fa", chrom_sizes={"plasmid": 100})
+    assert (tmp_path / "data.bed").read_text().splitlines() == [
+        "plasmid\t98\t100\tpromoter|train\t0\t-",
+        "plasmid\t0\t2\tpromoter|train\t0\t-",
+        "chr\t98\t102\tpromoter\t0\t+",
+    ]
+    assert place(read_dataset(path)[0]) == Interval("plasmid", 98, 102, "promoter", strand="-")
+
+
+@pytest.mark.parametrize("start", [3, 4])
+def test_a_place_that_is_not_on_the_circle_is_refused(tmp_path, start):
+    one = record(chrom="plasmid", start=start, end=start + 4, strand="+")
+    with pytest.raises(OutOfRangeError, match="plasmid"):
+        write_dataset([one], tmp_path / "data.fa", chrom_sizes={"plasmid": 3})
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_records_of_one_id_stay_two(tmp_path):
+    twins = [record("ACGT", "a"), record("GG", "b"), record("ACGT", "a")]
+    assert contents(read_dataset(write_dataset(twins, tmp_path / "data.fa"))) == [
+        ("r1", letters, {"molecule_type": "DNA", "label": label})
+        for letters, label in (("ACGT", "a"), ("GG", "b"), ("ACGT", "a"))
+    ]
+
+
+def test_one_file_a_class_is_read_class_by_class(tmp_path):
+    lnc = written(tmp_path, ">t1|g1|x y\r\nACGU\r\nRYK\r\n>t2|g2\r\nA\r\n", "lnc.fa")
+    table = written(tmp_path, "seq\nACGT\n", "pc.csv")
+    found = read_dataset({"lncRNA": lnc, "mRNA": table, "other": [record(label=None)]}, split="test")
+    assert [(r.id, str(r.seq), r.annotations["label"], r.annotations["split"]) for r in found] == [
+        ("t1|g1|x", "ACGURYK", "lncRNA", "test"),
+        ("t2|g2", "A", "lncRNA", "test"),
+        ("record_1", "ACGT", "mRNA", "test"),
+        ("r1", "ACGT", "other", "test"),
+    ]
+
+
+def test_a_class_may_say_its_own_label_but_no_other(tmp_path):
+    path = written(tmp_path, ">a\nACGT\n>b label=x\nACGT\n")
+    assert labels(read_dataset({"x": path})) == ["x", "x"]
+    with pytest.raises(DatasetError, match=r"record 2 \('b'\) of the class 'y' has the label 'x' already"):
+        read_dataset({"y": path})
+
+
+def test_options_go_to_records_that_do_not_say_it(tmp_path):
+    path = written(tmp_path, ">a.1 gene=thrL label=z split=valid rest\nACGT\n>b.2 gene=thrA group=g k\nACGT\n")
+    found = read_dataset(path, label=r"(\S+)$", split="train", group=r"gene=(\w+)")
+    assert [[r.annotations[key] for key in ("label", "split", "group")] for r in found] == [
+        ["z", "valid", "thrL"],
+        ["k", "train", "g"],
+    ]
+    assert labels(read_dataset(written(tmp_path, "id,seq\nx_1,ACGT\n", "a.csv"), label="^[a-z]")) == ["x"]
+
+
+def test_options_leave_the_records_handed_in_as_they_are():
+    given_record = record(label=None)
+    assert read_dataset([given_record], label="r", split="test")[0].annotations == {"label": "r", "split": "test"}
+    assert given_record.annotations == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "error", "message"),
+    [
+        ([record()], {"split": "dev"}, SettingError, "split 'dev' is not one of"),
+        ([record()], {"group": "("}, SettingError, "the group pattern '\\(' is no regular expression"),
+        ([record()], {"group": "gene"}, DatasetError, "record 1 .'r1'.: the group pattern 'gene' finds nothing in its"),
+        ([record()], {"group": "(x)?r"}, DatasetError, "finds nothing"),
+        ({"a": [record()]}, {"label": "r"}, SettingError, "the classes are the labels"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(source, options, error, message):
+    with pytest.raises(error, match=message):
+        read_dataset(source, **options)
+
+
+@pytest.mark.parametrize("name", ["dev", "val", "validation", "valid"])
+def test_other_names_of_valid_are_read_in_tables(tmp_path, name):
+    found = read_dataset(written(tmp_path, f"sequence,label,split\nACGT,1,{name}\n", "data.csv"))
+    assert found[0].annotations["split"] == "valid"
+
+
+def test_lengths_from_50_to_123000_in_one_set_are_kept(tmp_path):
+    records = [record("ACGTN" * 10), record("ACGTR" * 24_600)]
+    assert contents(read_dataset(write_dataset(records, tmp_path / "a.fa"))) == [
+        ("r1", str(r.seq), {"molecule_type": "DNA", "label": "promoter"}) for r in records
+    ]
+
+
+@given(st.lists(st.text("ACGTRn", min_size=6, max_size=20), max_size=4), st.integers(0, 5), st.integers(1, 6))
+def test_a_mask_overwrites_the_same_positions_of_all_records(texts, start, end):
+    records = [record(text, split="train") for text in texts]
+    if start >= end:
+        with pytest.raises(DatasetError, match="wanted 0 <= start < end"):
+            mask_records(records, start, end)
+        return
+    masked = mask_records(iter(records), start, end)
+    assert [str(r.seq) for r in records] == texts
+    for text, one, other in zip(texts, records, masked, strict=True):
+        assert str(other.seq) == "".join("N" if start <= i < end else letter for i, letter in enumerate(text))
+        assert (other.id, other.annotations) == (one.id, one.annotations)
+
+
+def test_a_record_too_short_for_the_mask_is_refused():
+    with pytest.raises(DatasetError, match=r"record 2 \('r1'\) is 4 bp long, too short for the mask 2:5"):
+        mask_records([record("ACGTA"), record("ACGT")], 2, 5)
 
 
 def test_the_same_records_make_the_same_gzipped_bytes(tmp_path):

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomic_ulmfit.errors import FileFormatError, OutOfRangeError, UnknownChromosomeError
-from genomic_ulmfit.genome.algebra import complement, merge, overlapping, pad, subtract, to_bedtool, to_pyranges
+from genomic_ulmfit.genome.algebra import (
+    complement,
+    intersect,
+    merge,
+    overlapping,
+    pad,
+    subtract,
+    to_bedtool,
+    to_pyranges,
+)
 from genomic_ulmfit.genome.intervals import Interval, RegionError, read_aliases, read_intervals, tile
 
 SIZES = {"chr1": 100, "chr10": 80, "chr2": 60}
@@ -194,6 +203,8 @@ def test_algebra_agrees_with_bedtools(a, b):
     assert _bare(pad(a, 7, SIZES)) == _plain(to_bedtool(a).slop(b=7, genome=genome))
     expected = [i for i, hit in zip(a, to_bedtool(a).intersect(to_bedtool(b), c=True), strict=True) if int(hit[-1])]
     assert overlapping(a, b) == expected
+    expected = to_bedtool(a).intersect(_bedtool(b).merge())
+    assert sorted(i[:4] for i in intersect(a, b)) == sorted((f.chrom, f.start, f.end, f.name) for f in expected)
 
 
 def _sizes_file():
@@ -202,7 +213,15 @@ def _sizes_file():
 
 def test_algebra_of_nothing():
     one = [Interval("chr1", 0, 5)]
-    assert merge([]) == subtract([], one) == overlapping([], one) == overlapping(one, []) == []
+    assert (
+        merge([])
+        == subtract([], one)
+        == overlapping([], one)
+        == overlapping(one, [])
+        == intersect([], one)
+        == intersect(one, [])
+        == []
+    )
     assert subtract(one, []) == one
     assert _bare(complement([], SIZES)) == sorted((chrom, 0, size) for chrom, size in SIZES.items())
     assert complement([Interval(chrom, 0, size) for chrom, size in SIZES.items()], SIZES) == []
@@ -211,6 +230,24 @@ def test_algebra_of_nothing():
 def test_algebra_keeps_the_order_of_chromosomes():
     assert [i.chrom for i in complement([], SIZES)] == ["chr1", "chr10", "chr2"]
     assert [i.chrom for i in merge([Interval("z", 0, 1), Interval("a", 0, 1)])] == ["z", "a"]
+
+
+def test_parts_keep_the_name_and_strand_of_their_interval_and_its_place_in_the_list():
+    genes = [Interval("b", 0, 100, "late", 2.0, "-"), Interval("a", 0, 50, "early", 1.0, "+")]
+    parts = intersect(genes, [Interval("a", 40, 90), Interval("b", 60, 70), Interval("b", 10, 20)])
+    assert parts == [
+        Interval("b", 10, 20, "late", 2.0, "-"),
+        Interval("b", 60, 70, "late", 2.0, "-"),
+        Interval("a", 40, 50, "early", 1.0, "+"),
+    ]
+
+
+def test_chromosomes_past_32_bits_together_are_kept_apart():
+    chroms = [f"c{i}" for i in range(5)]
+    whole = [Interval(chrom, 0, 1_000_000_000) for chrom in chroms]
+    ends = [Interval(chrom, 999_999_990, 1_000_000_000) for chrom in chroms]
+    assert [i[:3] for i in subtract(whole, ends)] == [(chrom, 0, 999_999_990) for chrom in chroms]
+    assert merge(whole) == whole and overlapping(ends, ends[4:]) == ends[4:]
 
 
 def test_intervals_of_length_zero_cover_nothing():

@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import shutil
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -261,6 +262,20 @@ def test_read_only_folder_is_left_alone(fasta):
         assert pickle.loads(pickle.dumps(genome)).sequence("chr2", 0, 5) == "TTTTG"
     finally:
         fasta.parent.chmod(0o755)
+
+
+def test_memory_goes_with_the_window_and_not_with_the_genome(tmp_path):
+    peaks = []
+    for lines in (50_000, 400_000):
+        path = tmp_path / f"{lines}.fa"
+        path.write_bytes(b">chr1\n" + (b"ACGT" * 15 + b"\n") * lines)
+        tracemalloc.start()
+        try:
+            assert Genome(path).sequence("chr1", 1_000_000, 1_000_008) == "ACGTACGT"
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 # Other processes and threads

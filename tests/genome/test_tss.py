@@ -17,6 +17,7 @@ from Bio.SeqFeature import (
 from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.errors import FileFormatError
+from genomic_ulmfit.genome.algebra import to_bedtool, to_pyranges
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.tss import read_genes, read_tss
 
@@ -66,8 +67,9 @@ def test_epdnew_tss_is_the_upstream_end_of_the_thick_part(tmp_path, name, separa
     assert _short(read_tss(path, format="epdnew")) == STARTS
 
 
-def test_bed_and_sga_of_the_same_tss_agree(tmp_path):
-    sga = read_tss(_write(tmp_path / "x.sga", SGA), aliases={"NC_1.1": "chr1"})
+@pytest.mark.parametrize("name", ["x.sga", "x.sga.gz"])
+def test_bed_and_sga_of_the_same_tss_agree(tmp_path, name):
+    sga = read_tss(_write(tmp_path / name, SGA), aliases={"NC_1.1": "chr1"})
     bed = read_tss(_write(tmp_path / "x.bed", EPDNEW))
     assert sga == [tss._replace(score=0.0) for tss in bed]
 
@@ -113,15 +115,35 @@ def test_malformed_starts_are_refused_with_the_line(tmp_path, text, format, line
 
 def test_unknown_format_and_missing_file_are_refused(tmp_path):
     with pytest.raises(ValueError, match="format must be one of"):
-        read_tss(tmp_path / "x", format="gtf")
+        read_tss(tmp_path / "x", format="gff2")
     with pytest.raises(FileNotFoundError):
         read_tss(tmp_path / "x")
 
 
-def test_intervals_and_tables_are_read_as_bed():
-    rows = [Interval("chr1", 5, 90, "a", 0.0, "-")]
-    expected = [Interval("chr1", 89, 90, "a", 0.0, "-")]
-    assert read_tss(rows) == read_tss(iter(rows)) == read_tss(pd.DataFrame(rows)) == expected
+@pytest.mark.parametrize("kind", [list, iter, pd.DataFrame, to_pyranges, to_bedtool])
+def test_intervals_and_tables_are_read_as_bed(kind):
+    rows = [Interval("chr1", 5, 90, "a", 0.0, "-"), Interval("chr1", 5, 90, "b", 0.0, "+")]
+    assert set(_short(read_tss(kind(rows)))) == {("chr1", 89, 90, "a", "-"), ("chr1", 5, 6, "b", "+")}
+    assert {tss.chrom for tss in read_tss(kind(rows), aliases={"chr1": "1"})} == {"1"}
+
+
+@pytest.mark.parametrize("kind", [list, to_pyranges, to_bedtool])
+def test_boxes_in_memory_need_the_format_named(kind, caplog):
+    boxes = [Interval("chr1", 950, 1010, "one_1", 0.0, "+"), Interval("chr1", 1989, 2049, "two_1", 0.0, "-")]
+    assert _short(read_tss(kind(boxes), format="epdnew")) == STARTS
+    assert not caplog.records
+    assert [tss.start for tss in read_tss(kind(boxes))] == [950, 2048]
+    assert "pass format='epdnew'" in caplog.text
+    caplog.clear()
+    assert read_tss(kind(boxes), format="bed")[0].start == 950
+    assert not caplog.records
+    with pytest.raises(FileFormatError, match="boxes are 60 bp long"):
+        read_tss([boxes[0], Interval("chr1", 5, 6, strand="+")], format="epdnew")
+    with pytest.raises(ValueError, match="'bed' or 'epdnew', got format 'sga'"):
+        read_tss(kind(boxes), format="sga")
+
+
+def test_intervals_without_strand_are_refused():
     with pytest.raises(FileFormatError, match="needs a strand"):
         read_tss([Interval("chr1", 5, 90)])
 
@@ -223,6 +245,14 @@ def test_starts_that_are_not_exact_are_left_out_and_counted(caplog):
     )
     assert [gene.name for gene in read_genes(record)] == ["g1", "g2"]
     assert "left out 6 CDS features" in caplog.text
+
+
+def test_features_that_begin_on_another_record_are_left_out_and_counted(caplog):
+    remote = SimpleLocation(10, 20, 1, ref="other")
+    near = SimpleLocation(30, 40, 1)
+    record = _record(remote, CompoundLocation([remote, near]), CompoundLocation([near, remote]), None)
+    assert [gene[:4] for gene in read_genes(record)] == [("chr", 30, 40, "g2")]
+    assert "left out 3 CDS features" in caplog.text
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

@@ -202,6 +202,16 @@ def test_a_label_of_the_valid_part_that_training_has_not_is_refused(language_mod
         gu.train_classifier(language_model, records, **QUIET)
 
 
+def test_a_data_set_that_leaks_is_warned_of_before_training(language_model, caplog):
+    texts = {name: [random_text(60, letters) for _ in range(6)] for name, letters in (("rich", "GC"), ("poor", "AT"))}
+    train = [labelled(text, name, "train") for name, found in texts.items() for text in found]
+    test = [labelled(text, name, "test") for name, found in texts.items() for text in found]
+    gu.train_classifier(language_model, train, epochs=1, **QUIET)
+    assert "leaks" not in caplog.text
+    gu.train_classifier(language_model, train + test, epochs=1, **QUIET)
+    assert "the data set leaks: 100.0 % of the test records are copies of training records" in caplog.text
+
+
 def test_a_record_shorter_than_k_is_named(language_model, gc_records):
     with pytest.raises(ValueError, match="'r' is 1 bp long"):
         gu.train_classifier(language_model, [*gc_records, labelled("A", "rich", "train")], **QUIET)

@@ -1,0 +1,184 @@
+"""What the verbs share: types of options and arguments, and how their texts are read. It computes nothing itself."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import genomic_ulmfit as gu
+from genomic_ulmfit.errors import FileFormatError, ModelFileError, SettingError
+from genomic_ulmfit.files import replacing
+from genomic_ulmfit.genome.tracks import track_format
+
+__all__ = [
+    "Aliases",
+    "BatchSize",
+    "Circular",
+    "DataFile",
+    "Device",
+    "Epochs",
+    "Exact",
+    "GenomeFile",
+    "ModelFile",
+    "Precision",
+    "PrecisionOption",
+    "Rate",
+    "ReadingPrecision",
+    "Seed",
+    "Size",
+    "Strands",
+    "Target",
+    "check_outputs",
+    "given",
+    "insert_word",
+    "learning_rate",
+    "load_classifier",
+    "load_language_model",
+    "load_regions",
+    "output_file",
+    "positions",
+    "whole_number",
+    "write_text",
+    "wrote",
+]
+
+
+class Size(StrEnum):
+    """Named configs."""
+
+    small = "small"
+    base = "base"
+
+
+class Strands(StrEnum):
+    """What `scan` reports."""
+
+    max = "max"
+    plus = "+"
+    minus = "-"
+    both = "both"
+
+
+class Precision(StrEnum):
+    """Of training."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+def output_file(what: str) -> Any:
+    """Make the option that names the file to write."""
+    return typer.Option("-o", "--output", help=what, show_default=False)
+
+
+Seed = Annotated[int, typer.Option(help="Same seed, machine and thread count: the same result.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: a GPU where there is one]")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the data.")]
+Rate = Annotated[str | None, typer.Option(metavar="X|auto", help="Peak learning rate; auto asks the LR finder.")]
+PrecisionOption = Annotated[Precision, typer.Option(help="auto: bf16 where the processor has units for it.")]
+ReadingPrecision = Annotated[
+    Precision,
+    typer.Option(help="fp32 is the reference. auto: bf16 where the processor has units for it and a check passes."),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Share nothing: read every window and every copy whole.")]
+Target = Annotated[str | None, typer.Option(help="Class to speak of, where there are several.", show_default=False)]
+Aliases = Annotated[
+    Path | None, typer.Option(help="Two columns: a chromosome's name in the interval files, and in the genome.")
+]
+Circular = Annotated[bool, typer.Option("--circular", help="All chromosomes are circles; GenBank says which are.")]
+ModelFile = Annotated[Path, typer.Argument(help="Model file (.safetensors).", show_default=False)]
+GenomeFile = Annotated[Path, typer.Argument(help="FASTA (plain, gzip, bgzip), 2bit or GenBank.", show_default=False)]
+DataFile = Annotated[Path, typer.Argument(help="Labelled FASTA, CSV or TSV.", show_default=False)]
+BatchSize = Annotated[int, typer.Option(min=1, help="Rows a batch.")]
+
+
+def wrote(path: Path, what: str) -> None:
+    """Say what was written where."""
+    typer.echo(f"{path}: {what}")
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write text, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+    return path
+
+
+def check_outputs(*outputs: Path | None, track: Path | None = None, calls: Path | None = None) -> None:
+    """Refuse, before hours are spent, an output in a folder that isn't there or a track that can't hold its content."""
+    for output in (*outputs, track, calls):
+        if output is not None and not output.parent.is_dir():
+            raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist")
+    if track is not None and track_format(track) == "bed":
+        raise SettingError(f"{track}: BED holds calls, not scores; wanted .bedgraph or .bw")
+    if calls is not None and track_format(calls) != "bed":
+        raise SettingError(f"{calls}: calls are written as BED; wanted .bed or .bed.gz")
+
+
+def insert_word(name: str, word: str) -> str:
+    """Put a word before the suffixes of a track's name: out.bedgraph.gz -> out.plus.bedgraph.gz."""
+    suffixes = "".join(Path(name).suffixes[-2:] if name.endswith(".gz") else Path(name).suffixes[-1:])
+    return f"{name.removesuffix(suffixes)}.{word}{suffixes}"
+
+
+def load_regions(text: str, genomes: list[gu.Genome]) -> list[gu.Interval]:
+    """Read a file of intervals, or a typed region of one of the genomes."""
+    if Path(text).exists() or Path(text).suffix in (".bed", ".gz", ".narrowPeak"):
+        intervals = gu.read_intervals(text)
+        if not intervals:
+            raise FileFormatError(text, "holds no intervals")
+        return intervals
+    sizes = {chrom: size for genome in genomes for chrom, size in genome.chrom_sizes.items()}
+    return [gu.Interval.from_region(text, sizes)]
+
+
+def positions(text: str) -> tuple[int, int]:
+    """Read START:END, 0-based half-open."""
+    start, colon, end = text.partition(":")
+    if not colon:
+        raise SettingError(f"--mask is {text!r}, wanted START:END, 0-based half-open")
+    return whole_number(start, "--mask"), whole_number(end, "--mask")
+
+
+def whole_number(text: str, option: str) -> int:
+    """Read a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingError(f"{option} has {text!r}, wanted a whole number") from None
+
+
+def learning_rate(text: str | None) -> float | str | None:
+    """Read a number, or "auto"."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingError(f"--lr is {text!r}, wanted a number or auto") from None
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Leave out what was not given, so that the function's own default holds."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def load_language_model(path: Path) -> gu.LanguageModel:
+    """Load a language model, refusing a classifier."""
+    return _of_kind(path, gu.LanguageModel, "a language model, as `pretrain` and `finetune` write")
+
+
+def load_classifier(path: Path) -> gu.Classifier:
+    """Load a classifier, refusing a language model."""
+    return _of_kind(path, gu.Classifier, "a classifier, as `train` writes")
+
+
+def _of_kind(path: Path, kind: type, wanted: str) -> Any:
+    model = gu.load(path)
+    if not isinstance(model, kind):
+        raise ModelFileError(path, f"wanted {wanted}, got a {type(model).__name__}")
+    return model
