@@ -317,10 +317,9 @@ def report(row: Row, found: dict[str, Timing], peaks: dict[str, float], flops: i
         ratio = median(a / b for a, b in zip(peer.seconds, ours.seconds, strict=True))
         text = f"    {precision}: {median(ours.seconds):9.1f} s, {row.n_ours:,} timed; {ratio:5.1f} x"
         text += f", worst difference {row.worst(peer.result, ours.result, precision):.1e}"
-        run = ours.heard.kmers_run
-        if run:
-            share = run * flops / peaks[precision] / (median(ours.seconds) * fraction)
-            text += f", {run / row.kmers(row.n_ours):.0%} of the k-mers run, at {share:.0%} of the products' rate"
+        run = ours.heard.kmers_run or row.kmers(row.n_ours)  # it says nothing where all are run
+        share = run * flops / peaks[precision] / (median(ours.seconds) * fraction)
+        text += f", {run / row.kmers(row.n_ours):.0%} of the k-mers run, at {share:.0%} of the products' rate"
         lines += [text, *(f"        {line}" for line in dict.fromkeys(ours.heard.lines[-3:]))]
     return "\n".join(lines)
 

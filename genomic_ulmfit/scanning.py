@@ -10,6 +10,7 @@ Windows overlap, and where the model forgets soon enough they share what they ha
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.progress import progress_bar
 
 __all__ = ["best_strand", "scan", "window_at"]
+
+_log = logging.getLogger(__name__)
 
 _BINS_A_BLOCK = 20_000  # what is held in memory, whatever the genome's size
 _FIRST_WINDOWS = 64  # on which reduced precision is tried
@@ -135,6 +138,12 @@ def scan(
                         scores[answered] = softmax(slider.logits(ids, starts, advance=bar.advance))[:, column]
                     found.append(ScoreBlock(chrom, start, step, scores, end, strand))
                 yield from (best_strand(found) if strands == "max" else found)
+        if slider is not None:
+            _log.info(
+                "scan: %d of %d windows joined a common pass; %d of %d k-mers were read",
+                *(slider.joined, slider.windows, slider.tokens, slider.windows * n_kmers),
+                extra={"kmers_run": slider.tokens},
+            )
 
     return blocks()
 
