@@ -13,6 +13,7 @@ than 1. So outputs will differ by no more than
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,24 @@ class Echo:
         )
         return cls(faded, loudest, largest)
 
-    def __getitem__(self, rows: Tensor) -> Echo:
+    @classmethod
+    def joined(cls, echoes: Sequence[Echo]) -> Echo:
+        """Put the rows of several below one another."""
+        parts = [(echo.faded, echo.loudest, echo.largest) for echo in echoes]
+        return cls(*([torch.cat(x) for x in zip(*part, strict=True)] for part in zip(*parts, strict=True)))
+
+    @classmethod
+    def interleaved(cls, echoes: Sequence[Echo]) -> Echo:
+        """Put the first rows of several below one another, then their second rows, and so on."""
+        n = len(echoes[0])
+        order = torch.arange(n * len(echoes)).view(len(echoes), n).t().flatten()
+        return cls.joined(echoes)[order]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.loudest[0])
+
+    def __getitem__(self, rows: slice | Tensor) -> Echo:
         """Return some of the rows."""
         return Echo(*([x[rows] for x in part] for part in (self.faded, self.loudest, self.largest)))
 

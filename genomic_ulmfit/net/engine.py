@@ -13,7 +13,7 @@ For other verbs to build on::
         pool.add(state, n)
     engine.classify(pool.features(state, lengths))  # pooled features (n, n_features) to logits
 
-`State.distance` tells how far apart two states are: where it is nearly 0, what follows is nearly the same.
+`Echo.difference` tells how far apart outputs after two states will be: where it is nearly 0, the rest can be shared.
 """
 
 from __future__ import annotations

@@ -57,15 +57,6 @@ class State:
         for mine, given in zip(self.h + self.c, other.h + other.c, strict=True):
             mine[rows] = given
 
-    def distance(self, other: State) -> Tensor:
-        """Return the largest difference (rows,) between the same rows of two states, over all layers.
-
-        Of outputs the difference itself, of memories, which may be large, that divided by 1 + the memory.
-        """
-        outputs = [mine - given for mine, given in zip(self.h, other.h, strict=True)]
-        memories = [(mine - given) / (1 + given.abs()) for mine, given in zip(self.c, other.c, strict=True)]
-        return torch.stack([x.abs().amax(dim=1) for x in outputs + memories]).amax(dim=0)
-
 
 class Recurrence:
     """The layers of an encoder, read-only. To be used under ``torch.inference_mode()``.

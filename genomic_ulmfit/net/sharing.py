@@ -1,10 +1,11 @@
 """Windows that overlap: a long row of k-mer ids and window starts in, the logits of every window out.
 
 A window is read from the zero state. The state of an LSTM forgets: after some k-mers it no longer matters where the
-reading began, and from there on the window's states are those of one common pass over the whole row. So each window
-reads its own first k-mers until its state, in all layers, meets the common pass's, and takes the rest from there.
-Windows whose state never meets it are read to their end. Any history of the common pass will do, since each window is
-compared before it joins: gaps and ends need no care. `docs/engine.md` has a picture.
+reading began, and from there on the window's outputs are those of one common pass over the whole row. So each window
+reads its own first k-mers until its state meets the common pass's: until what is left of the difference will never show
+in the outputs (`genomic_ulmfit.net.echo`). It takes the rest from there. Windows whose state never meets it are read to
+their end. Any history of the common pass will do, since each window is compared before it joins: gaps and ends need no
+care. `docs/engine.md` has a picture.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ from genomic_ulmfit.net.workers import in_order, n_workers
 
 __all__ = ["Slider"]
 
-_SAMPLE = 16  # windows whose memory is measured, and
-_CHECKED = 64  # windows whose answers are compared, before sharing is believed in
+_SAMPLE = 64  # windows that are read both ways before sharing is believed in, and
+_CHECKED = 16  # of each block's that joined
 _FEWEST = 512  # windows that are worth a sample
 _WARM_UPS = 1.25  # k-mers of a common pass with its warm-ups, by its length, about
 _GAIN = 1.1  # reading fewer k-mers by this factor is worth the work of sharing
 _WINDOWS, _SPAN = 4096, 2**16  # windows of a block, k-mers between its first and last: what is held in memory
-_CLOSED = {False: 1e-6, True: 5e-3}  # difference of states; rounding to bf16 keeps them apart by more
-_DRIFT = {False: 5e-6, True: 1e-2}  # difference of probability by which sharing is given up
+# Difference of outputs, from here on, at which a window joins, by bf16: rounding to it keeps states apart. The first
+# is taken with which the sample's probabilities differ from those of whole windows by less than _DRIFT / _MARGIN. A
+# block whose checked windows differ by more than _DRIFT is read again.
+_CLOSED = {False: (1e-4, 1e-5, 1e-6), True: (5e-3,)}
+_DRIFT = {False: 5e-6, True: 1e-2}
+_MARGIN = 4
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +96,7 @@ class Slider:
             found = []
             for block in self._sharer.read(ids, starts[order]):
                 found.append(block.logits)
-                self.joined += block.joined
+                self.joined += int((block.own < self.n).sum())
                 self.tokens += block.tokens
                 if advance is not None:
                     advance(len(block.logits))
@@ -102,10 +107,10 @@ class Slider:
 
 
 class _Block(NamedTuple):
-    """Logits (n_windows, n_classes), how many windows joined the common pass, and how many k-mers were read."""
+    """Logits (n_windows, n_classes), k-mers that each window read itself (n_windows,), and k-mers read in all."""
 
     logits: NDArray[np.float32]
-    joined: int
+    own: NDArray[np.int64]
     tokens: int
 
 
@@ -114,8 +119,8 @@ class _Sharer:
 
     def __init__(self, engine: Engine, n: int, batch_size: int) -> None:
         self.engine, self.n, self.batch_size = engine, n, batch_size
-        self.closed = _CLOSED[engine.bf16]
-        self.closing = np.empty(0, dtype=np.int64)  # of the sampled windows, once they are measured
+        self.closed = 0.0
+        self.closing = np.empty(0, dtype=np.int64)  # k-mers that sampled windows read themselves, once it is measured
 
     def pays(self, ids: Ids, starts: NDArray[np.int64]) -> bool:
         """Tell whether sharing reads far fewer k-mers than whole windows at sorted `starts` of `ids`.
@@ -125,66 +130,86 @@ class _Sharer:
         if not len(self.closing):
             if len(starts) < _FEWEST:
                 return False
-            picked = np.linspace(0, len(starts) - 1, _SAMPLE).astype(np.int64)
-            self.closing = _closing(self.engine, sliding_window_view(ids, self.n)[starts[picked]], self.closed)
-            if self._pays(starts) and not self._agrees(ids, starts[:_CHECKED]):
-                self.closing[:] = self.n
+            self._measure(ids, starts[:_SAMPLE])
             log.info(
-                "sharing: states forget where they began after %d of %d k-mers in the median, %d at most: %s",
-                *(np.median(self.closing), self.n, self.closing.max()),
-                "windows share their ends" if self._pays(starts) else "each window is read to its end",
+                "sharing: windows of %d k-mers read %d themselves in the median, %d at most, then nothing is new: %s",
+                *(self.n, np.median(self.closing), self.closing.max()),
+                "they share their ends" if self._pays(starts) else "each is read to its end",
             )
         return self._pays(starts)
 
     def _pays(self, starts: NDArray[np.int64]) -> bool:
-        own = np.minimum(self.closing + CELL / 2, self.n).mean()
         common = (starts[-1] - starts[0] + self.n) / len(starts)
-        return bool(_GAIN * (own + _WARM_UPS * common) < self.n)
+        return bool(_GAIN * (self.closing.mean() + 9 / 8 * common) < self.n)
 
-    def _agrees(self, ids: Ids, starts: NDArray[np.int64]) -> bool:
-        """Tell whether a few windows have the same probabilities with and without sharing."""
-        whole = softmax(self.engine.logits(sliding_window_view(ids, self.n)[starts]))
-        drift = float(np.abs(softmax(self._read(ids, starts).logits) - whole).max())
-        log.info(
-            "sharing: probabilities of %d windows differ by %.1e at most from those read whole", len(starts), drift
-        )
-        return drift <= _DRIFT[self.engine.bf16]
+    def _measure(self, ids: Ids, starts: NDArray[np.int64]) -> None:
+        """Find a tolerance with which windows have the answers of whole ones, and how soon they then join."""
+        every = np.arange(len(starts))
+        for closed in _CLOSED[self.engine.bf16]:
+            self.closed = closed
+            block = self._read(ids, starts, begin=CELL, warm_up=_to_line(self.n))
+            drift = self._drift(ids, starts, block, every)
+            log.info(
+                "sharing: where outputs differ by less than %.0e, probabilities of %d windows differ by %.1e at most",
+                *(self.closed, len(starts), drift),
+            )
+            self.closing = block.own
+            if drift <= _DRIFT[self.engine.bf16] / _MARGIN:
+                return
+        self.closing = np.full(len(starts), self.n)
 
     def read(self, ids: Ids, starts: NDArray[np.int64]) -> Iterator[_Block]:
         """Read windows at sorted `starts`, block by block."""
         blocks = _blocks(starts, n_workers(self.engine.device))
-        return in_order(lambda block: self._read(ids, block), blocks, self.engine.device)
+        return in_order(lambda block: self._checked(ids, block), blocks, self.engine.device)
+
+    def _checked(self, ids: Ids, starts: NDArray[np.int64]) -> _Block:
+        """Read the windows of a block; all of them whole, where some that joined have another answer than whole."""
+        begin, warm_up = int(self.closing.min()), int(np.quantile(self.closing, 0.95))
+        block = self._read(ids, starts, begin=max(CELL, begin // CELL * CELL), warm_up=_to_line(warm_up))
+        joined = np.flatnonzero(block.own < self.n)
+        some = joined[:: max(1, len(joined) // _CHECKED)]
+        if self._drift(ids, starts, block, some) <= _DRIFT[self.engine.bf16]:
+            return block._replace(tokens=block.tokens + len(some) * self.n)
+        log.info("sharing: %d windows have other answers than whole ones, and are read again", len(starts))
+        whole = self.engine.logits(sliding_window_view(ids, self.n)[starts], batch_size=self.batch_size)
+        return _Block(whole, np.full(len(starts), self.n), block.tokens + len(starts) * self.n)
+
+    def _drift(self, ids: Ids, starts: NDArray[np.int64], block: _Block, some: NDArray[np.int64]) -> float:
+        """Return the largest difference of probability from some of the windows read whole."""
+        whole = softmax(self.engine.logits(sliding_window_view(ids, self.n)[starts[some]], batch_size=self.batch_size))
+        return float(np.abs(softmax(block.logits[some]) - whole).max(initial=0))
 
     @torch.inference_mode()
-    def _read(self, ids: Ids, starts: NDArray[np.int64]) -> _Block:
+    def _read(self, ids: Ids, starts: NDArray[np.int64], *, begin: int, warm_up: int) -> _Block:
         """Read the windows of a block, all of them one cell of the grid further at a time, until they join or end."""
         ids, starts = ids[starts[0] : starts[-1] + self.n], starts - starts[0]
         common = CommonPass(
             self.engine,
             ids,
-            begin=max(CELL, int(self.closing.min()) // CELL * CELL),
-            warm_up=max(CELL, -(-int(np.quantile(self.closing.astype(float), 0.95)) // CELL) * CELL),
+            begin=begin,
+            ahead=self.n,
+            warm_up=warm_up,
             closed=self.closed,
             batch_size=self.batch_size,
         )
         text = torch.from_numpy(ids.astype(np.int64)).to(self.engine.device)
         readers = _Readers.of(self.engine, torch.from_numpy(starts).to(text.device), self.n)
         features = torch.empty(len(starts), self.engine.n_features, device=text.device)
+        own = torch.full_like(readers.start, self.n)
         line = common.begin + -(-readers.position // CELL) * CELL
-        tokens, joined = common.tokens, 0
         while len(readers.row):
-            to = torch.minimum(line, readers.end)
-            tokens += int((to - readers.position).sum())
-            readers.read(self.engine, text, to, self.batch_size)
+            readers.read(self.engine, text, torch.minimum(line, readers.end), self.batch_size)
             ended = readers.position == readers.end
             done, readers, line = readers[ended], readers[~ended], line[~ended] + CELL
             features[done.row] = done.pool.features(done.state, done.end - done.start)
-            met = readers.state.distance(common.state_at(readers.position)) <= self.closed
+            met = common.difference(readers.state, readers.position) <= self.closed
             met &= readers.end <= common.reach(readers.position)
             done, readers, line = readers[met], readers[~met], line[~met]
             features[done.row] = common.finish(done.pool, done.position, done.end, done.end - done.start)
-            joined += len(done.row)
-        return _Block(self.engine.classify(features), joined, tokens)
+            own[done.row] = done.position - done.start
+        found = own.cpu().numpy()
+        return _Block(self.engine.classify(features), found, common.tokens + int(found.sum()))
 
 
 @dataclass
@@ -229,23 +254,9 @@ class _Readers:
         self.position = to
 
 
-@torch.inference_mode()
-def _closing(engine: Engine, rows: Ids, closed: float) -> NDArray[np.int64]:
-    """Return after how many k-mers of each row (n_rows, n_kmers) its state no longer depends on where it began.
-
-    Each row is read from the zero state and, beside that, from the state after another row. A row whose states stay
-    apart has its length.
-    """
-    ids = torch.from_numpy(rows.T.astype(np.int64)).to(engine.device)
-    other, fresh = (engine.recurrence.zero(len(rows)) for _ in range(2))
-    for _ in engine.recurrence.walk(ids, other):
-        pass
-    used = other[torch.arange(len(rows)).roll(1)]
-    closing = torch.zeros(len(rows), dtype=torch.int64, device=engine.device)
-    walks = zip(engine.recurrence.walk(ids, fresh), engine.recurrence.walk(ids, used), strict=True)
-    for t, _ in enumerate(walks, start=1):
-        closing[fresh.distance(used) > closed] = t
-    return closing.cpu().numpy()
+def _to_line(n: int) -> int:
+    """Return the next line of the grid, at least one cell on."""
+    return max(CELL, -(-n // CELL) * CELL)
 
 
 def _blocks(starts: NDArray[np.int64], workers: int) -> list[NDArray[np.int64]]:

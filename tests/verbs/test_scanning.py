@@ -67,7 +67,7 @@ def test_a_scan_equals_windows_fetched_one_by_one(genome, k, stride, window, anc
 @pytest.mark.parametrize(("k", "stride"), [(1, 1), (2, 1), (3, 2), (4, 4), (5, 2), (6, 5), (7, 3), (8, 8)])
 def test_windows_that_share_their_ends_have_the_scores_of_whole_windows(k, stride, strand, monkeypatch, caplog):
     monkeypatch.setattr(sharing, "_FEWEST", 20)
-    monkeypatch.setattr(sharing, "_CLOSED", {False: 1e-5})  # so that these short windows close
+    monkeypatch.setattr(sharing, "_CLOSED", {False: (1e-5,)})  # so that these short windows close
     model = net(k, stride, 60 * stride, 7)
     letters = np.random.default_rng(k).choice(list("ACGT"), 400 * stride)
     letters[[5, 130 * stride, 131 * stride + 3]] = "N"
