@@ -34,7 +34,7 @@ _SAMPLE = 64  # windows that are read both ways before sharing is believed in, a
 _CHECKED = 16  # of each block's that joined
 _FEWEST = 512  # windows that are worth a sample
 _WARM_UPS = 1.25  # k-mers of a common pass with its warm-ups, by its length, about
-_GAIN = 1.1  # reading fewer k-mers by this factor is worth the work of sharing
+_GAIN = 1.3  # reading fewer k-mers by this factor is worth the work of sharing
 _WINDOWS, _SPAN = 4096, 2**16  # windows of a block, k-mers between its first and last: what is held in memory
 # Difference of outputs, from here on, at which a window joins, by bf16: rounding to it keeps states apart. The first
 # is taken with which the sample's probabilities differ from those of whole windows by less than _DRIFT / _MARGIN. A
