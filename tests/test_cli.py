@@ -112,6 +112,17 @@ def test_hard_negatives_are_those_a_classifier_likes(built, capsys):
     assert "need a score" in refused(capsys, "dataset", *files, "-o", built / "x.fa", "--negatives", "hard")
 
 
+def test_gene_body_negatives_take_genes_from_a_bed_and_say_when_there_are_none(folder, capsys):
+    (folder / "genes.bed").write_text("chr1\t1000\t50000\tlong\t0\t-\n")
+    common = [folder / "genome.fa", folder / "tss.bed", "-o", folder / "body.fa", "--negatives", "gene-body"]
+    options = ["--upstream", 60, "--downstream", 20, "--split", "none", "--padding", 0]
+    assert "need genes" in refused(capsys, "dataset", *common)
+    assert run(capsys, "dataset", *common, *options, "--genes", folder / "genes.bed")[0] == 0
+    drawn = [r for r in gu.read_dataset(folder / "body.fa") if r.annotations["label"] == "background"]
+    assert {r.annotations["strand"] for r in drawn} == {"-"}
+    assert all(r.annotations["start"] >= 1000 and r.annotations["end"] <= 50_000 for r in drawn)
+
+
 @pytest.fixture
 def by_class(tmp_path):
     """Two files of one class each, with genes in their headers."""

@@ -31,6 +31,7 @@ from genomic_ulmfit.datasets.counts import counts_table
 from genomic_ulmfit.datasets.splits import METHODS
 from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.genome.algebra import linear_parts, merge
+from genomic_ulmfit.genome.formats import guess_format
 
 _NOT_CLEAN = 1  # exit status of `audit --strict`
 
@@ -82,7 +83,9 @@ def dataset(
     ratio: Annotated[float, typer.Option(min=0, help="Negatives for each positive.")] = 1.0,
     padding: Annotated[int, typer.Option(min=0, help="bp that negatives keep from positives.")] = 100,
     strands: Annotated[str, typer.Option(help="Of negatives: both, +, - or same as the positives.")] = "both",
-    genes: Annotated[Path | None, typer.Option(help="Genes for gene-body, if TSS doesn't have them.")] = None,
+    genes: Annotated[
+        Path | None, typer.Option(help="BED or annotation of genes for gene-body, if TSS has none.")
+    ] = None,
     feature: Annotated[
         str | None, typer.Option(help="What to take starts of: a feature type, in RegulonDB a sigma factor.")
     ] = None,
@@ -127,7 +130,7 @@ def dataset(
         ratio=ratio,
         padding=padding,
         strands=strands,
-        genes=_genes(genes or tss, negatives, feature, opened),
+        genes=None if negatives != "gene-body" else _genes(tss, genes, feature, opened),
         exclude=exclude,
         score=None if classifier is None else _score(load_classifier(classifier)),
         candidates=candidates,
@@ -228,10 +231,12 @@ def _fractions(text: str) -> tuple[float, float, float]:
     return train, valid, test
 
 
-def _genes(path: Path, negatives: str, feature: str | None, genome: gu.Genome) -> list[gu.Interval] | None:
-    if negatives != "gene-body":
-        return None
-    return gu.read_genes(path, aliases=genome.aliases, feature=feature or "CDS")
+def _genes(tss: Path, genes: Path | None, feature: str | None, genome: gu.Genome) -> list[gu.Interval] | None:
+    """Read the genes that are named, or those of the starts' annotation, where they are one."""
+    source = genes or tss
+    if guess_format(source) in ("gff3", "gtf", "genbank"):
+        return gu.read_genes(source, aliases=genome.aliases, feature=feature or "CDS")
+    return None if genes is None else gu.read_intervals(genes, aliases=genome.aliases)
 
 
 def _score(classifier: gu.Classifier) -> Callable[[list[SeqRecord]], NDArray[np.float32]]:
