@@ -29,7 +29,7 @@ from genomic_ulmfit.cli.options import (
 )
 from genomic_ulmfit.datasets.counts import counts_table
 from genomic_ulmfit.datasets.splits import METHODS
-from genomic_ulmfit.errors import SettingError
+from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import linear_parts, merge
 from genomic_ulmfit.genome.formats import guess_format
 
@@ -231,12 +231,16 @@ def _fractions(text: str) -> tuple[float, float, float]:
     return train, valid, test
 
 
-def _genes(tss: Path, genes: Path | None, feature: str | None, genome: gu.Genome) -> list[gu.Interval] | None:
+def _genes(tss: Path, genes: Path | None, feature: str | None, genome: gu.Genome) -> list[gu.Interval]:
     """Read the genes that are named, or those of the starts' annotation, where they are one."""
     source = genes or tss
     if guess_format(source) in ("gff3", "gtf", "genbank"):
         return gu.read_genes(source, aliases=genome.aliases, feature=feature or "CDS")
-    return None if genes is None else gu.read_intervals(genes, aliases=genome.aliases)
+    if genes is None:
+        raise DatasetError(
+            f"{tss} has no genes; gene-body negatives need genes: name a BED or an annotation with --genes"
+        )
+    return gu.read_intervals(genes, aliases=genome.aliases)
 
 
 def _score(classifier: gu.Classifier) -> Callable[[list[SeqRecord]], NDArray[np.float32]]:
