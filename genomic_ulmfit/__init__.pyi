@@ -28,11 +28,11 @@ from .perturbation import mutagenesis as mutagenesis
 from .perturbation import saliency as saliency
 from .perturbation import saliency_track as saliency_track
 from .predict import predict_proba as predict_proba
+from .pretraining import finetune as finetune
+from .pretraining import pretrain as pretrain
 from .report import audit_page as audit_page
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
-from .training import finetune as finetune
-from .training import pretrain as pretrain
 from .training import train_classifier as train_classifier
 
 __version__: str

@@ -38,8 +38,9 @@ from genomic_ulmfit.net.checkpoint import load, save
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.perturbation import records_at, saliency, saliency_track
 from genomic_ulmfit.plot import plot_saliency, plot_scan, save_figure
+from genomic_ulmfit.pretraining import finetune, pretrain
 from genomic_ulmfit.scanning import best_strand, scan
-from genomic_ulmfit.training import finetune, pretrain, train_classifier
+from genomic_ulmfit.training import train_classifier
 
 __all__ = ["Budget", "run_demo"]
 

@@ -11,7 +11,9 @@ import genomic_ulmfit as gu
 from genomic_ulmfit.errors import DatasetError, SettingError, TrainingDivergedError, UnknownChromosomeError
 from genomic_ulmfit.net.batches import LMStream
 from genomic_ulmfit.net.checkpoint import describe
-from genomic_ulmfit.net.train import ClassifierBatches, Recipe, fit_language_model, gradual_stages
+from genomic_ulmfit.net.classifier_training import ClassifierBatches, gradual_stages
+from genomic_ulmfit.net.learner import Recipe
+from genomic_ulmfit.net.lm_training import fit_language_model
 
 TINY = gu.AWDLSTMConfig(n_embedding=16, n_hidden=24, n_layers=2, n_head=8, drop_mult=0.1)
 QUIET = {"progress": False, "precision": "fp32", "device": "cpu"}
@@ -263,7 +265,7 @@ def test_an_interruption_keeps_what_was_learnt(periodic, tmp_path, monkeypatch):
         model.bias.data.fill_(7)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("genomic_ulmfit.training.fit_language_model", interrupted)
+    monkeypatch.setattr("genomic_ulmfit.pretraining.fit_language_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gu.pretrain(periodic, config=TINY, checkpoint=tmp_path / "so-far", **QUIET)
     rescued = gu.load(tmp_path / "so-far")
@@ -281,6 +283,6 @@ def test_gradual_stages_end_with_all_groups():
 
 
 def test_bits_per_base_counts_stride():
-    from genomic_ulmfit.training import bits_per_base
+    from genomic_ulmfit.pretraining import bits_per_base
 
     assert bits_per_base(2 * math.log(4), stride=2) == pytest.approx(2.0)

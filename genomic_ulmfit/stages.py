@@ -1,0 +1,82 @@
+"""What pretraining and classifier training share: settings, seeds, the parts of a data set, and the card's lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from Bio.SeqRecord import SeqRecord
+
+from genomic_ulmfit.datasets.records import part
+from genomic_ulmfit.errors import DatasetError, SettingError
+from genomic_ulmfit.net.awd_lstm import SIZES, AWDLSTMConfig, Classifier, LanguageModel
+from genomic_ulmfit.net.checkpoint import save
+from genomic_ulmfit.net.learner import Recipe
+
+__all__ = ["card_with", "digest_of", "rescued", "seeded", "settings_of", "training_parts"]
+
+_log = logging.getLogger(__name__)
+
+
+def settings_of(
+    config: AWDLSTMConfig | str, drop_mult: float | None, pool: Literal["last", "all"] | None = None
+) -> AWDLSTMConfig:
+    """Return the named or given config, with other dropouts or another head where asked."""
+    if isinstance(config, str):
+        if config not in SIZES:
+            raise SettingError(f"size is {config!r}, wanted one of {', '.join(SIZES)}")
+        config = SIZES[config]
+    if drop_mult is not None:
+        config = dataclasses.replace(config, drop_mult=drop_mult)
+    return config if pool is None else dataclasses.replace(config, pool=pool)
+
+
+def seeded(seed: int, make: Any) -> Any:
+    """Make a net with weights drawn from `seed`, leaving the global generator as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make()
+
+
+def training_parts(records: list[SeqRecord]) -> tuple[list[SeqRecord], list[SeqRecord]]:
+    """Return the records to learn from and those to check on; all to learn from where none says ``split=``."""
+    if not any("split" in record.annotations for record in records):
+        return records, []
+    learnt = part(records, "train")
+    if not learnt:
+        raise DatasetError("no record says split=train, though some say another split")
+    return learnt, part(records, "valid")
+
+
+@contextmanager
+def rescued(model: LanguageModel | Classifier, checkpoint: str | Path | None) -> Iterator[None]:
+    """Save what was learnt so far if the training is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            model.card["interrupted"] = True
+            _log.warning("%s: what was learnt before the interruption", save(model, checkpoint))
+        raise
+
+
+def digest_of(records: Iterable[SeqRecord]) -> str:
+    """Return the sha256 of ids, labels and sequences, so that a card tells one data set from another."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(f">{record.id} {record.annotations.get('label')}\n{record.seq}\n".encode())
+    return digest.hexdigest()
+
+
+def card_with(
+    before: dict[str, Any], stage: dict[str, Any], recipe: Recipe, result: dict[str, float]
+) -> dict[str, Any]:
+    """Return a card with one more stage. No wall-clock times: the same training gives the same file."""
+    how = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in ("progress", "device")}
+    return {**before, "stages": [*before.get("stages", []), {**stage, **how, **result}]}
