@@ -18,6 +18,7 @@ __all__ = [
     "PrecisionError",
     "SequenceTooShortError",
     "SettingError",
+    "StorageError",
     "TrainingDivergedError",
     "UnknownChromosomeError",
     "UnknownClassError",
@@ -109,6 +110,22 @@ class SequenceTooShortError(GenomicUlmfitError, ValueError):
 
 class SettingError(GenomicUlmfitError, ValueError):
     """An option has a value that is not allowed."""
+
+
+class StorageError(GenomicUlmfitError, OSError):
+    """A folder can't be written to, or has no room.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder.
+    message : str
+        What was to be written, and what is in the way.
+    """
+
+    def __init__(self, folder: str | Path, message: str) -> None:
+        self.folder = str(folder)
+        super().__init__(f"{folder}: {message}; give another folder, or set TMPDIR where none is given")
 
 
 class DatasetError(GenomicUlmfitError, ValueError):

@@ -17,7 +17,7 @@ LEVELS = [  # a module may import from its own line or a line above, and within 
     ["files", "progress"],
     ["genome"],
     ["datasets", "net"],
-    ["predict", "stages"],
+    ["predict", "stages", "corpus"],
     ["pretraining", "training", "evaluation", "scanning", "perturbation"],
     ["plot"],
     ["report"],

@@ -43,6 +43,10 @@ def pretrain(
     epochs: Epochs = 1,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Budget in steps, in place of epochs.")] = None,
     exclude: Annotated[str | None, typer.Option(metavar="REGION|BED", help="What is held out.")] = None,
+    exclude_similar: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FASTA", help="Held-out sequences: every 1 kb that shares a 25-mer is left out too."),
+    ] = None,
     lr: Rate = None,
     batch_size: BatchSize = 64,
     drop_mult: Annotated[float | None, typer.Option(help="Factor on the dropouts.")] = None,
@@ -55,14 +59,14 @@ def pretrain(
     Example: genomic-ulmfit pretrain genome.fa.gz --exclude data.held-out.bed -o lm.safetensors
     """
     check_outputs(output)
-    opened = [gu.Genome(path) for path in genomes]
     model = gu.pretrain(
-        opened,
+        genomes,
         vocab=gu.KmerVocab(k, stride),
         config=size.value,
         epochs=epochs,
         max_steps=max_steps,
-        exclude=None if exclude is None else load_regions(exclude, opened),
+        exclude=None if exclude is None else load_regions(exclude, map(gu.Genome, genomes)),
+        exclude_similar=exclude_similar or None,
         batch_size=batch_size,
         drop_mult=drop_mult,
         precision=precision.value,

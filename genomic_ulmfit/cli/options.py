@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,7 +126,7 @@ def insert_word(name: str, word: str) -> str:
     return f"{name.removesuffix(suffixes)}.{word}{suffixes}"
 
 
-def load_regions(text: str, genomes: list[gu.Genome]) -> list[gu.Interval]:
+def load_regions(text: str, genomes: Iterable[gu.Genome]) -> list[gu.Interval]:
     """Read a file of intervals, or a typed region of one of the genomes."""
     if Path(text).exists() or Path(text).suffix in (".bed", ".gz", ".narrowPeak"):
         intervals = gu.read_intervals(text)

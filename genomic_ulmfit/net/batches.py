@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ IGNORE = -100
 
 Ids = NDArray[np.unsignedinteger]
 
+_CHUNK = 1 << 22  # k-mers looked at at a time
+
 
 def known_segments(ids: Ids) -> list[Ids]:
     """Cut ids at unknown k-mers, so that no stream crosses a gap.
@@ -34,8 +36,14 @@ def known_segments(ids: Ids) -> list[Ids]:
     list of unsigned integer array
         Views of the runs without UNK that have at least two k-mers: one to read and one to predict.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], ids == UNK, [True]]).astype(np.int8)))
-    return [ids[start:end] for start, end in edges.reshape(-1, 2) if end - start >= 2]
+    edges: list[int] = []
+    gap = True
+    for at in range(0, len(ids), _CHUNK):  # a chromosome is not to be held in memory
+        unknown = ids[at : at + _CHUNK] == UNK
+        edges += (np.flatnonzero(np.diff(unknown, prepend=gap)) + at).tolist()
+        gap = unknown[-1]
+    edges += [] if gap else [len(ids)]
+    return [ids[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True) if end - start >= 2]
 
 
 def pad(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
@@ -150,7 +158,7 @@ class LMStream:
         self.bptt = -(-longest // -(-longest // bptt))
         self.rng = np.random.default_rng(seed)
         self._endless = self._passes()
-        self.steps = steps if steps is not None else sum(1 for _ in self._dealt_windows())
+        self.steps = steps if steps is not None else self._steps_of_a_pass()
 
     def __len__(self) -> int:
         """Return the number of steps of one iteration."""
@@ -172,9 +180,13 @@ class LMStream:
 
     def _dealt_windows(self) -> Iterator[list[tuple[Ids, bool]]]:
         """Deal the pieces and yield each step's windows; rows that have ended give an empty one."""
-        rows = [self._walk(row) for row in self._deal()]
-        for step in range(max(len(row) for row in rows)):
-            yield [row[step] if step < len(row) else (row[0][0][:1], True) for row in rows]
+        rows = self._deal()
+        ended = [(row[0][:1], True) for row in rows]
+        for windows in zip_longest(*map(self._walk, rows)):  # a genome has millions: never all at once
+            yield [window or end for window, end in zip(windows, ended, strict=True)]
+
+    def _steps_of_a_pass(self) -> int:
+        return max(sum(-(-(len(piece) - 1) // self.bptt) for piece in row) for row in self._deal())
 
     def _deal(self) -> list[list[Ids]]:
         """Cut segments into pieces and give each to the row with the least so far."""
@@ -197,16 +209,14 @@ class LMStream:
         for start, end in pairwise(cuts):
             yield segment[start : end + 1]
 
-    def _walk(self, row: list[Ids]) -> list[tuple[Ids, bool]]:
+    def _walk(self, row: list[Ids]) -> Iterator[tuple[Ids, bool]]:
         """Split a row's pieces into windows; True marks one that starts a piece.
 
         Only a piece's last window may be narrower than the batch: a state is never carried across padding.
         """
-        return [
-            (piece[start : start + self.bptt + 1], start == 0)
-            for piece in row
-            for start in range(0, len(piece) - 1, self.bptt)
-        ]
+        for piece in row:
+            for start in range(0, len(piece) - 1, self.bptt):
+                yield piece[start : start + self.bptt + 1], start == 0
 
     @staticmethod
     def _batch(windows: list[tuple[Ids, bool]]) -> LMBatch:

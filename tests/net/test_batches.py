@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genomic_ulmfit.net import batches
 from genomic_ulmfit.net.batches import IGNORE, LMStream, by_length, known_segments, pad
 from genomic_ulmfit.net.kmers import PAD, UNK, KmerVocab
 
@@ -36,6 +37,13 @@ def test_a_pass_reads_every_kmer_once_and_glues_nothing(segments, batch_size, bp
     assert sum(len(run) - 1 for run in runs) == sum(len(s) - 1 for s in segments) == stream.n_tokens
     texts = [bytes(s) for s in segments]
     assert all(any(bytes(run) in text for text in texts) for run in runs)
+
+
+@given(segments=segment_lists, batch_size=st.integers(1, 5), bptt=st.integers(1, 20))
+def test_a_pass_has_as_many_steps_as_are_foretold(segments, batch_size, bptt):
+    segments = [np.array(s, np.uint8) for s in segments]
+    stream = LMStream(segments, batch_size=batch_size, bptt=bptt, shuffle=False)
+    assert len(stream) == len(list(stream.one_pass()))
 
 
 def test_state_is_never_carried_across_padding():
@@ -82,6 +90,15 @@ def test_segments_are_cut_at_unknown_kmers():
         ["ACG", "CGT", "GTT"],
     ]
     assert UNK not in np.concatenate(known_segments(ids))
+
+
+@given(ids=st.lists(st.sampled_from([UNK, 5, 6]), max_size=30), chunk=st.integers(1, 7))
+def test_segments_are_the_same_when_a_chromosome_is_looked_at_in_chunks(ids, chunk):
+    spelt = "".join("." if i == UNK else str(i) for i in ids)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "_CHUNK", chunk)
+        found = known_segments(np.array(ids, np.uint8))
+    assert ["".join(map(str, s)) for s in found] == [run for run in spelt.split(".") if len(run) > 1]
 
 
 def test_pad_pads_on_the_right():
