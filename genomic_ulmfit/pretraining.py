@@ -6,6 +6,7 @@ goes home as it came; what comes out is a new one. The loop itself is in `genomi
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,7 @@ from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, LanguageModel
 from genomic_ulmfit.net.batches import Ids, LMStream, known_segments
 from genomic_ulmfit.net.engine import Precision
-from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.kmers import Direction, KmerVocab
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.net.lm_training import fit_language_model
 from genomic_ulmfit.stages import card_with, digest_of, rescued, seeded, settings_of, training_parts
@@ -37,6 +38,7 @@ def pretrain(
     genomes: GenomeSource | Iterable[GenomeSource],
     *,
     vocab: KmerVocab | None = None,
+    direction: Direction | None = None,
     config: AWDLSTMConfig | str = "small",
     epochs: int = 1,
     max_steps: int | None = None,
@@ -62,7 +64,10 @@ def pretrain(
     genomes : Genome, SeqRecord, path, or iterable of them
         Anything `Genome` reads.
     vocab : KmerVocab, optional
-        k = 3, stride = 1 if not given.
+        k = 3, stride = 1, read forward if not given.
+    direction : {"forward", "backward"}, optional
+        In place of the vocabulary's: read each sequence from right to left and predict the k-mer to the left. What is
+        derived from the model (`finetune`, `train_classifier`) reads as it does.
     config : AWDLSTMConfig or {"small", "base"}
         Sizes and dropouts.
     epochs : int
@@ -107,6 +112,7 @@ def pretrain(
         If `exclude` doesn't fit the genomes.
     """
     vocab = vocab or KmerVocab()
+    vocab = vocab if direction is None else dataclasses.replace(vocab, direction=direction)
     if not 0 <= valid_fraction < 1:
         raise SettingError(f"valid_fraction is {valid_fraction}, wanted 0 <= valid_fraction < 1")
     settings = settings_of(config, drop_mult)
