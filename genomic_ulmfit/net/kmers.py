@@ -94,8 +94,8 @@ class KmerVocab:
         return index * self.stride, index * self.stride + self.k
 
     def turned(self, ids: NDArray[_Integer]) -> NDArray[_Integer]:
-        """Turn ids (..., n_kmers) from the sequence's order into the order of reading, or back."""
-        return np.ascontiguousarray(ids[..., ::-1]) if self.direction == "backward" else ids
+        """Turn ids (..., n_kmers) from the sequence's order into the order of reading, or back: a view."""
+        return ids[..., ::-1] if self.direction == "backward" else ids
 
     def turned_starts(self, starts: NDArray[np.int64], width: int, n: int) -> NDArray[np.int64]:
         """Turn the starts of stretches of `width` among `n` k-mers from the sequence's order into that of reading."""
@@ -133,7 +133,7 @@ class KmerVocab:
             unknown |= column == UNKNOWN
         number += number.dtype.type(_SPECIAL)
         number[unknown] = UNK
-        return self.turned(number)
+        return np.ascontiguousarray(self.turned(number))
 
     def kmers(self, ids: NDArray[np.integer]) -> Iterator[str]:
         """Spell each id: a k-mer, k times ``N`` for UNK, nothing for PAD."""

@@ -266,8 +266,11 @@ def same_tensors(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 
 def test_to_learn_backward_is_to_learn_the_mirrored_text(labelled):
-    """With k = 1 a k-mer has no inner order: forward on the text spelt backward is the same training, bit for bit."""
-    text, vocab = text_of(500), gu.KmerVocab(1)
+    """With k = 1 a k-mer has no inner order: forward on the text spelt backward is the same training, bit for bit.
+
+    The text is longer than 1 Mb, so that it has to be turned as a whole where it is read in pieces.
+    """
+    text, vocab = text_of(1_100_000, unknown=0), gu.KmerVocab(1)
     mirrored = [SeqRecord(r.seq[::-1], id=r.id, annotations=r.annotations) for r in labelled]
     backward, forward = pretrained("backward", text, vocab), pretrained("forward", text[::-1], vocab)
     assert same_tensors(backward, forward)
