@@ -52,7 +52,9 @@ def main() -> None:
             write_fasta(path, mbp)
             command = [sys.executable, "-m", "benchmarks.scan_memory", str(path)]
             said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-            print(f"{mbp:3} Mbp, both strands, step {STEP}, {2 * mbp * 1_000_000 // STEP:,} windows: {said}", flush=True)
+            print(
+                f"{mbp:3} Mbp, both strands, step {STEP}, {2 * mbp * 1_000_000 // STEP:,} windows: {said}", flush=True
+            )
     return None
 
 

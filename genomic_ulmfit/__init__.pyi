@@ -22,6 +22,7 @@ from .net.awd_lstm import Classifier as Classifier
 from .net.awd_lstm import LanguageModel as LanguageModel
 from .net.checkpoint import load as load
 from .net.checkpoint import save as save
+from .net.ensemble import Ensemble as Ensemble
 from .net.kmers import KmerVocab as KmerVocab
 from .perturbation import Saliency as Saliency
 from .perturbation import mutagenesis as mutagenesis

@@ -16,7 +16,7 @@ from genomic_ulmfit.datasets.baselines import each_baseline
 from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics
 from genomic_ulmfit.datasets.records import labels, part, require_labels
 from genomic_ulmfit.errors import DatasetError, UnknownClassError
-from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.net.ensemble import AnyClassifier
 from genomic_ulmfit.predict import predict_proba
 
 __all__ = ["Evaluation", "evaluate", "table"]
@@ -63,7 +63,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Classifier,
+    model: AnyClassifier,
     records: Iterable[SeqRecord],
     *,
     baselines: bool = True,
@@ -77,7 +77,7 @@ def evaluate(
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier or Ensemble
         It goes home as it came.
     records : iterable of SeqRecord
         With ``annotations["label"]``. Where records say ``split=``, those of ``test`` are scored, and the baselines

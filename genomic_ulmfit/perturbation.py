@@ -13,9 +13,9 @@ more in log-odds the surer it is.
 from __future__ import annotations
 
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
@@ -27,12 +27,12 @@ from genomic_ulmfit.genome.algebra import merge
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
-from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, check_precision, log_odds
+from genomic_ulmfit.net.ensemble import AnyClassifier, mean_logits, members_of
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.perturbed import Edits, forward_copies
-from genomic_ulmfit.predict import encode_records, predict_proba
+from genomic_ulmfit.predict import check_lengths, encode_records, predict_proba
 from genomic_ulmfit.progress import progress_bar
 from genomic_ulmfit.scanning import window_at
 
@@ -68,7 +68,7 @@ class Saliency:
 
 
 def saliency(
-    model: Classifier,
+    model: AnyClassifier,
     records: Iterable[SeqRecord],
     *,
     lengths: Sequence[int] = (1, 5, 10),
@@ -86,7 +86,7 @@ def saliency(
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier or Ensemble
         It goes home as it came.
     records : iterable of SeqRecord
         Each at least as long as the longest replacement.
@@ -149,7 +149,7 @@ def saliency(
 
 
 def mutagenesis(
-    model: Classifier,
+    model: AnyClassifier,
     records: Iterable[SeqRecord],
     *,
     target: str | None = None,
@@ -163,7 +163,7 @@ def mutagenesis(
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier or Ensemble
         It goes home as it came.
     records : iterable of SeqRecord
         Sequences of any lengths, each at least k bp.
@@ -235,13 +235,13 @@ def saliency_track(results: Iterable[Saliency]) -> Iterator[ScoreBlock]:
 
 
 def records_at(
-    model: Classifier, genome: Genome, regions: Iterable[Interval], *, target: str | None = None
+    model: AnyClassifier, genome: Genome, regions: Iterable[Interval], *, target: str | None = None
 ) -> list[SeqRecord]:
     """Fetch the records in which the model sees regions.
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier or Ensemble
         With a window.
     genome : Genome
         Where the regions are.
@@ -317,7 +317,7 @@ class _Seen:
 
 
 def _perturbed(
-    model: Classifier,
+    model: AnyClassifier,
     records: list[SeqRecord],
     plan: Callable[[NDArray[np.uint8]], dict[str, _Replacements]],
     column: int,
@@ -329,20 +329,34 @@ def _perturbed(
 ) -> Iterator[_Seen]:
     """Plan the copies of each record and score them; plans are made a few records ahead, as scoring asks for them."""
     check_precision(precision)
-    plans: deque[dict[str, _Replacements]] = deque()
+    check_lengths(model, records)
+    members = members_of(model)
+    planned, *read = tee(((record, plan(_bases(record))) for record in records), 1 + len(members))
+    scored = [
+        forward_copies(
+            member,
+            _copies(member.vocab, items),
+            exact=exact,
+            batch_size=batch_size,
+            precision=precision,
+            device=device,
+        )
+        for member, items in zip(members, read, strict=True)
+    ]
+    for (record, plans), *results in zip(planned, *scored, strict=True):
+        whole = float(log_odds(mean_logits([result.record[None] for result in results]), column)[0])
+        copies = zip(*(result.copies for result in results), strict=True)
+        drops = [whole - log_odds(mean_logits(logits), column) for logits in copies]
+        yield _Seen(record, whole, plans, dict(zip(plans, drops, strict=True)))
 
-    def work() -> Iterator[tuple[Ids, list[Edits]]]:
-        for record in records:
-            (ids,), reference = encode_records(model.vocab, [record]), _bases(record)
-            plans.append(plan(reference))
-            yield ids, [what.edits(model.vocab, reference) for what in plans[-1].values()]
 
-    scored = forward_copies(model, work(), exact=exact, batch_size=batch_size, precision=precision, device=device)
-    for record, result in zip(records, scored, strict=True):
-        whole = float(log_odds(result.record[None], column)[0])
-        drops = [whole - log_odds(logits, column) for logits in result.copies]
-        kinds = plans.popleft()
-        yield _Seen(record, whole, kinds, dict(zip(kinds, drops, strict=True)))
+def _copies(
+    vocab: KmerVocab, planned: Iterable[tuple[SeqRecord, dict[str, _Replacements]]]
+) -> Iterator[tuple[Ids, list[Edits]]]:
+    """Encode records and their copies as one member reads them."""
+    for record, plans in planned:
+        (ids,), reference = encode_records(vocab, [record]), _bases(record)
+        yield ids, [what.edits(vocab, reference) for what in plans.values()]
 
 
 def _replacements(

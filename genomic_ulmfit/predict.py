@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from genomic_ulmfit.datasets.records import letters
 from genomic_ulmfit.errors import SequenceTooShortError, SettingError
-from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, make_engine, softmax
+from genomic_ulmfit.net.ensemble import AnyClassifier, members_of
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.progress import progress_bar
 
-__all__ = ["encode_records", "predict_proba"]
+__all__ = ["check_lengths", "encode_records", "predict_proba"]
 
 
 def predict_proba(
-    model: Classifier,
+    model: AnyClassifier,
     records: Iterable[SeqRecord],
     *,
     strands: Literal["+", "-", "mean"] = "+",
@@ -36,7 +36,7 @@ def predict_proba(
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier or Ensemble
         It goes home as it came.
     records : iterable of SeqRecord
         Sequences of any lengths, each at least k bp.
@@ -69,12 +69,26 @@ def predict_proba(
     if strands not in ("+", "-", "mean"):
         raise SettingError(f"strands is {strands!r}, wanted '+', '-' or 'mean'")
     records = list(records)
+    check_lengths(model, records)
     read_minus = {"+": [False], "-": [True], "mean": [False, True]}[strands]
-    reads = [encode_records(model.vocab, records, reverse_complement=minus) for minus in read_minus]
-    engine = make_engine(model, reads[0], precision=precision, device=device)
-    with progress_bar("predicting", len(records) * len(reads), unit="records", show=progress) as bar:
-        probabilities = [softmax(engine.logits(rows, batch_size=batch_size, advance=bar.advance)) for rows in reads]
+    members, probabilities = members_of(model), []
+    total = len(records) * len(read_minus) * len(members)
+    with progress_bar("predicting", total, unit="records", show=progress) as bar:
+        for member in members:
+            reads = [encode_records(member.vocab, records, reverse_complement=minus) for minus in read_minus]
+            engine = make_engine(member, reads[0], precision=precision, device=device)
+            probabilities += [
+                softmax(engine.logits(rows, batch_size=batch_size, advance=bar.advance)) for rows in reads
+            ]
     return np.mean(probabilities, axis=0, dtype=np.float32)
+
+
+def check_lengths(model: AnyClassifier, records: Iterable[SeqRecord]) -> None:
+    """Refuse a record that is shorter than k, by a `SequenceTooShortError` that names it, before anything is read."""
+    k = max(member.vocab.k for member in members_of(model))
+    for record in records:
+        if len(record) < k:
+            raise SequenceTooShortError(len(record), k, record.id)
 
 
 def encode_records(vocab: KmerVocab, records: Iterable[SeqRecord], *, reverse_complement: bool = False) -> list[Ids]:

@@ -6,6 +6,7 @@ goes home as it came; what comes out is a new one. The loop itself is in `genomi
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, LanguageModel
 from genomic_ulmfit.net.batches import Ids, LMStream, known_segments
 from genomic_ulmfit.net.engine import Precision
-from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.kmers import Direction, KmerVocab
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.net.lm_training import fit_language_model
 from genomic_ulmfit.net.markov import markov_bits
@@ -36,6 +37,7 @@ def pretrain(
     genomes: GenomeSource | Iterable[GenomeSource],
     *,
     vocab: KmerVocab | None = None,
+    direction: Direction | None = None,
     config: AWDLSTMConfig | str = "small",
     epochs: int = 1,
     max_steps: int | None = None,
@@ -63,7 +65,10 @@ def pretrain(
     genomes : Genome, SeqRecord, path, or iterable of them
         Anything `Genome` reads.
     vocab : KmerVocab, optional
-        k = 3, stride = 1 if not given.
+        k = 3, stride = 1, read forward if not given.
+    direction : {"forward", "backward"}, optional
+        In place of the vocabulary's: read each sequence from right to left and predict the k-mer to the left. What is
+        derived from the model (`finetune`, `train_classifier`) reads as it does.
     config : AWDLSTMConfig or {"small", "base"}
         Sizes and dropouts.
     epochs : int
@@ -116,6 +121,7 @@ def pretrain(
         If `exclude` doesn't fit the genomes.
     """
     vocab = vocab or KmerVocab()
+    vocab = vocab if direction is None else dataclasses.replace(vocab, direction=direction)
     settings = settings_of(config, drop_mult)
     corpus = build_corpus(
         genomes,
@@ -126,8 +132,9 @@ def pretrain(
         both_strands=both_strands,
         folder=cache,
     )
-    train = LMStream(corpus.train, batch_size=batch_size, bptt=bptt, steps=max_steps, seed=seed)
-    valid = LMStream(corpus.valid, batch_size=batch_size, bptt=bptt, shuffle=False) if corpus.valid else None
+    read, checked = ([vocab.turned(ids) for ids in part] for part in (corpus.train, corpus.valid))
+    train = LMStream(read, batch_size=batch_size, bptt=bptt, steps=max_steps, seed=seed)
+    valid = LMStream(checked, batch_size=batch_size, bptt=bptt, shuffle=False) if checked else None
     model = seeded(seed, lambda: LanguageModel(vocab, settings))
     recipe = Recipe(lr=lr, seed=seed, precision=precision, device=device, progress=progress)
     passes = 1 if max_steps is not None else epochs
@@ -245,7 +252,8 @@ def _copy_language_model(model: LanguageModel, config: AWDLSTMConfig) -> Languag
 
 def _yardsticks(corpus: Corpus, vocab: KmerVocab) -> dict[str, Any]:
     """Return what Markov models that learnt the same cost on the same validation part."""
-    return {"markov_bits_per_base": markov_bits(corpus.train, corpus.valid, vocab)} if corpus.valid else {}
+    along = KmerVocab(vocab.k, vocab.stride)  # the corpus is in the order of the sequence
+    return {"markov_bits_per_base": markov_bits(corpus.train, corpus.valid, along)} if corpus.valid else {}
 
 
 def _log_bits(stage: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -31,6 +31,7 @@ from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, best_device, check_precision, make_engine, softmax
+from genomic_ulmfit.net.ensemble import AnyClassifier, members_of
 from genomic_ulmfit.net.kmers import UNK, KmerVocab
 from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.progress import progress_bar
@@ -46,7 +47,7 @@ Strands = Literal["max", "+", "-", "both"]
 
 
 def scan(
-    model: Classifier,
+    model: AnyClassifier,
     genome: Genome | SeqRecord | Iterable[SeqRecord] | str | Path,
     *,
     step: int = 10,
@@ -63,7 +64,7 @@ def scan(
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier or Ensemble
         Its window, anchor, k and stride are used; without an anchor, the window's centre.
     genome : Genome, or anything `Genome` reads
         What to scan.
@@ -118,32 +119,24 @@ def scan(
     column = model.target_index(target)
     stretches = list(_stretches(opened, regions, step))
     read = {"+": "+", "-": "-"}.get(strands, "+-")
-    total = sum(math.ceil((end - start) / step) for _, start, end in stretches) * len(read)
-    n_kmers = model.vocab.n_kmers(window.length)
+
+    def make_slider(member: Classifier, first: Ids) -> Slider:
+        engine = make_engine(member, first, precision=precision, device=where)
+        return Slider(engine, first.shape[1], batch_size=batch_size, exact=exact)
+
+    readers = [_Reader(member, window, column, make_slider) for member in members_of(model)]
+    total = sum(math.ceil((end - start) / step) for _, start, end in stretches) * len(read) * len(readers)
 
     def blocks() -> Iterator[ScoreBlock]:
-        slider = None
         with progress_bar("scanning", total, unit="windows", show=progress) as bar:
             for chrom, start, end in stretches:
-                found = []
+                bins, found = _Bins(opened, chrom, start, end, step), []
                 for strand in read:
-                    ids, starts, answered = _Bins(opened, chrom, start, end, step).windows(window, model.vocab, strand)
-                    scores = np.full(len(answered), np.nan, dtype=np.float32)
-                    bar.advance(len(answered) - len(starts))
-                    if len(starts):
-                        if slider is None:
-                            first = sliding_window_view(ids, n_kmers)[starts[:_FIRST_WINDOWS]]
-                            engine = make_engine(model, first, precision=precision, device=where)
-                            slider = Slider(engine, n_kmers, batch_size=batch_size, exact=exact)
-                        scores[answered] = softmax(slider.logits(ids, starts, advance=bar.advance))[:, column]
+                    scores = np.mean([reader.scores(bins, strand, bar.advance) for reader in readers], axis=0)
                     found.append(ScoreBlock(chrom, start, step, scores, end, strand))
                 yield from (best_strand(found) if strands == "max" else found)
-        if slider is not None:
-            _log.info(
-                "scan: %d of %d windows joined a common pass; %d of %d k-mers were read",
-                *(slider.joined, slider.windows, slider.tokens, slider.windows * n_kmers),
-                extra={"kmers_run": slider.tokens},
-            )
+        for reader in readers:
+            reader.tell()
 
     return blocks()
 
@@ -166,12 +159,12 @@ def best_strand(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
         yield replace(plus, scores=np.fmax(plus.scores, minus.scores), strand=".")
 
 
-def window_at(model: Classifier, interval: Interval) -> Interval:
+def window_at(model: AnyClassifier, interval: Interval) -> Interval:
     """Return the window in which the model sees `interval`: with its anchor at the interval's middle base.
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier or Ensemble
         With a window.
     interval : Interval
         With strand "+" or "-"; "." counts as "+".
@@ -202,7 +195,7 @@ class _Window:
     anchor: int
 
     @classmethod
-    def of(cls, model: Classifier) -> _Window:
+    def of(cls, model: AnyClassifier) -> _Window:
         if model.window is None:
             raise DatasetError(
                 "the model learnt from records of several lengths, so it has no window to slide; "
@@ -231,7 +224,8 @@ class _Bins:
         """Return k-mer ids (n_ids,), where in them the answered windows begin, and which bins (n_bins,) have one.
 
         The k-mers of a strand are read at every `stride` bases in as many ways as there are phases; the ids of one
-        phase follow on those of another, so that the k-mers of each window lie side by side.
+        phase follow on those of another, so that the k-mers of each window lie side by side. A backward vocabulary
+        reads all of them from the last to the first: the mirrored stretch.
         """
         size = self.genome.chrom_sizes[self.chrom]
         left = np.arange(self.start, self.end, self.step) + self.step // 2 - window.left(strand)
@@ -250,7 +244,40 @@ class _Bins:
         unknown = np.cumsum(np.concatenate([[False], ids == UNK]))
         known = unknown[starts] == unknown[starts + vocab.n_kmers(window.length)]
         answered[answered] = known
-        return ids, starts[known], answered
+        starts = vocab.turned_starts(starts[known], vocab.n_kmers(window.length), len(ids))
+        return vocab.turned(ids), starts, answered
+
+
+class _Reader:
+    """One classifier that scores bins; its slider is made when there are windows to try reduced precision on."""
+
+    def __init__(
+        self, model: Classifier, window: _Window, column: int, make_slider: Callable[[Classifier, Ids], Slider]
+    ) -> None:
+        self.model, self.window, self.column, self.make_slider = model, window, column, make_slider
+        self.slider: Slider | None = None
+
+    def scores(self, bins: _Bins, strand: str, advance: Callable[[int], None]) -> NDArray[np.float32]:
+        """Return the target's probability in each bin (n_bins,), NaN where there is no answer."""
+        vocab = self.model.vocab
+        ids, starts, answered = bins.windows(self.window, vocab, strand)
+        scores = np.full(len(answered), np.nan, dtype=np.float32)
+        advance(len(answered) - len(starts))
+        if len(starts):
+            if self.slider is None:
+                windows = sliding_window_view(ids, vocab.n_kmers(self.window.length))
+                self.slider = self.make_slider(self.model, windows[starts[:_FIRST_WINDOWS]])
+            scores[answered] = softmax(self.slider.logits(ids, starts, advance=advance))[:, self.column]
+        return scores
+
+    def tell(self) -> None:
+        """Log what was shared."""
+        if (slider := self.slider) is not None:
+            _log.info(
+                "scan: %d of %d windows joined a common pass; %d of %d k-mers were read",
+                *(slider.joined, slider.windows, slider.tokens, slider.windows * slider.n),
+                extra={"kmers_run": slider.tokens},
+            )
 
 
 def _stretches(genome: Genome, regions: Iterable[Interval] | None, step: int) -> Iterator[tuple[str, int, int]]:

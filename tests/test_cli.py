@@ -263,7 +263,8 @@ def test_info_says_what_a_model_is(built, capsys):
     status, out, _ = run(capsys, "info", built / "clf.safetensors")
     assert status == 0
     assert "80 bp, anchor at index 60" in out
-    assert json.loads(run(capsys, "info", built / "lm.safetensors", "--json")[1])["vocab"] == {"k": 2, "stride": 1}
+    vocab = json.loads(run(capsys, "info", built / "lm.safetensors", "--json")[1])["vocab"]
+    assert vocab == {"k": 2, "stride": 1, "direction": "forward"}
 
 
 @pytest.fixture

@@ -243,7 +243,7 @@ def _genes(tss: Path, genes: Path | None, feature: str | None, genome: gu.Genome
     return gu.read_intervals(genes, aliases=genome.aliases)
 
 
-def _score(classifier: gu.Classifier) -> Callable[[list[SeqRecord]], NDArray[np.float32]]:
+def _score(classifier: gu.Classifier | gu.Ensemble) -> Callable[[list[SeqRecord]], NDArray[np.float32]]:
     column = classifier.target_index()
     return lambda records: gu.predict_proba(classifier, records)[:, column]
 

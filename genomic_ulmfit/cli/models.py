@@ -40,6 +40,9 @@ def pretrain(
     size: Annotated[Size, typer.Option(help="small is for two cores, base is the paper's.")] = Size.small,
     k: Annotated[int, typer.Option(min=1, max=8, help="Length of a k-mer in bp.")] = 3,
     stride: Annotated[int, typer.Option(min=1, max=8, help="bp from one k-mer to the next, at most k.")] = 1,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Read from right to left; what is trained from the model does so too.")
+    ] = False,
     epochs: Epochs = 1,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Budget in steps, in place of epochs.")] = None,
     exclude: Annotated[str | None, typer.Option(metavar="REGION|BED", help="What is held out.")] = None,
@@ -61,7 +64,7 @@ def pretrain(
     check_outputs(output)
     model = gu.pretrain(
         genomes,
-        vocab=gu.KmerVocab(k, stride),
+        vocab=gu.KmerVocab(k, stride, "backward" if backward else "forward"),
         config=size.value,
         epochs=epochs,
         max_steps=max_steps,
@@ -116,6 +119,14 @@ def train(
     model: ModelFile,
     data: DataFile,
     output: Annotated[Path, output_file("Classifier to write.")],
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="MODEL",
+            help="Another language model, such as a backward one: a classifier of each, used as one; repeatable.",
+        ),
+    ] = None,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Use the model's k, stride and sizes only.")
     ] = False,
@@ -132,20 +143,25 @@ def train(
     Example: genomic-ulmfit train lm2.safetensors data.fa -o clf.safetensors
     """
     check_outputs(output)
-    start = load_language_model(model)
-    classifier = gu.train_classifier(
-        (start.vocab, start.config) if from_scratch else start,
-        gu.read_dataset(data),
-        epochs=epochs,
-        batch_size=batch_size,
-        drop_mult=drop_mult,
-        precision=precision.value,
-        device=device,
-        seed=seed,
-        checkpoint=output.with_suffix(".interrupted.safetensors"),
-        **given(lr=learning_rate(lr)),
-    )
-    wrote(gu.save(classifier, output), f"classifier of {', '.join(classifier.classes)}")
+    starts, records = [load_language_model(path) for path in [model, *(others or [])]], gu.read_dataset(data)
+    classifiers = [
+        gu.train_classifier(
+            (start.vocab, start.config) if from_scratch else start,
+            records,
+            epochs=epochs,
+            batch_size=batch_size,
+            drop_mult=drop_mult,
+            precision=precision.value,
+            device=device,
+            seed=seed,
+            checkpoint=output.with_suffix(".interrupted.safetensors"),
+            **given(lr=learning_rate(lr)),
+        )
+        for start in starts
+    ]
+    trained = gu.Ensemble(classifiers) if others else classifiers[0]
+    what = f"{len(classifiers)} classifiers as one," if others else "classifier"
+    wrote(gu.save(trained, output), f"{what} of {', '.join(trained.classes)}")
 
 
 @app.command()

@@ -173,12 +173,12 @@ def load_language_model(path: Path) -> gu.LanguageModel:
     return _of_kind(path, gu.LanguageModel, "a language model, as `pretrain` and `finetune` write")
 
 
-def load_classifier(path: Path) -> gu.Classifier:
-    """Load a classifier, refusing a language model."""
-    return _of_kind(path, gu.Classifier, "a classifier, as `train` writes")
+def load_classifier(path: Path) -> gu.Classifier | gu.Ensemble:
+    """Load a classifier or several as one, refusing a language model."""
+    return _of_kind(path, gu.Classifier | gu.Ensemble, "a classifier, as `train` writes")
 
 
-def _of_kind(path: Path, kind: type, wanted: str) -> Any:
+def _of_kind(path: Path, kind: Any, wanted: str) -> Any:
     model = gu.load(path)
     if not isinstance(model, kind):
         raise ModelFileError(path, f"wanted {wanted}, got a {type(model).__name__}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 from genomic_ulmfit.errors import ModelFileError
 from genomic_ulmfit.files import existing, replacing
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
+from genomic_ulmfit.net.ensemble import AnyClassifier, Ensemble, members_of
 from genomic_ulmfit.net.kmers import KmerVocab
 
 __all__ = ["FORMAT_VERSION", "card_text", "describe", "load", "save"]
@@ -27,12 +29,12 @@ FORMAT_VERSION = 1
 _KEY = "genomic_ulmfit"
 
 
-def save(model: LanguageModel | Classifier, path: str | Path) -> Path:
+def save(model: LanguageModel | AnyClassifier, path: str | Path) -> Path:
     """Write a model to one file.
 
     Parameters
     ----------
-    model : LanguageModel or Classifier
+    model : LanguageModel, Classifier or Ensemble
         Its weights are written as they are.
     path : str or Path
         The file to make or replace; it is whole or not there.
@@ -54,7 +56,7 @@ def save(model: LanguageModel | Classifier, path: str | Path) -> Path:
     return Path(path)
 
 
-def load(path: str | Path) -> LanguageModel | Classifier:
+def load(path: str | Path) -> LanguageModel | AnyClassifier:
     """Read a model back, in evaluation mode on the CPU.
 
     Parameters
@@ -85,8 +87,11 @@ def load(path: str | Path) -> LanguageModel | Classifier:
     return model.eval()
 
 
-def describe(model: LanguageModel | Classifier) -> dict[str, Any]:
+def describe(model: LanguageModel | AnyClassifier) -> dict[str, Any]:
     """Return all of a model but its weights, as plain JSON values: what its file's header holds."""
+    if isinstance(model, Ensemble):
+        members = [describe(member) for member in members_of(model)]
+        return {"format_version": FORMAT_VERSION, "kind": "ensemble", "members": members, "card": model.card}
     header: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "kind": "classifier" if isinstance(model, Classifier) else "language_model",
@@ -99,13 +104,17 @@ def describe(model: LanguageModel | Classifier) -> dict[str, Any]:
     return header
 
 
-def card_text(model: LanguageModel | Classifier) -> str:
+def card_text(model: LanguageModel | AnyClassifier) -> str:
     """Say for people what a model is and what it saw: lines of a name and a value."""
+    if isinstance(model, Ensemble):
+        members = members_of(model)
+        parts = [f"member {i}\n{indent(card_text(member), '  ')}" for i, member in enumerate(members, start=1)]
+        return "\n".join([f"ensemble of {len(members)} classifiers: the mean of their probabilities", *parts])
     header = describe(model)
     config, card = header.pop("config"), header.pop("card")
     facts = {
         "kind": header["kind"].replace("_", " "),
-        "k-mers": f"k = {model.vocab.k}, stride = {model.vocab.stride} bp",
+        "k-mers": f"k = {model.vocab.k}, stride = {model.vocab.stride} bp, read {model.vocab.direction}",
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "sizes": ", ".join(f"{name} {value}" for name, value in config.items()),
     }
@@ -149,7 +158,9 @@ def _header(path: str | Path, metadata: dict[str, str] | None) -> dict[str, Any]
     return header
 
 
-def _build(header: dict[str, Any]) -> LanguageModel | Classifier:
+def _build(header: dict[str, Any]) -> LanguageModel | AnyClassifier:
+    if header["kind"] == "ensemble":
+        return Ensemble([_build(member) for member in header["members"]], header["card"])  # type: ignore[misc]
     vocab, config = KmerVocab(**header["vocab"]), AWDLSTMConfig(**header["config"])
     if header["kind"] == "language_model":
         return LanguageModel(vocab, config, header["card"])

@@ -35,7 +35,7 @@ class Edits:
     Attributes
     ----------
     starts : int64 array, shape (n_copies,)
-        Index of the first k-mer of each stretch.
+        Index of the first k-mer of each stretch, in the order of reading.
     ids : unsigned integer array, shape (n_copies, width)
         The ids there; those outside the stretch are the record's.
     """
@@ -78,7 +78,8 @@ class Edits:
         stretches = np.where((inside >= 0) & (inside < width), changed, sequence[places])
         every = KmerVocab(vocab.k, 1).encode(stretches.tobytes())  # of all stretches, end to end
         first = np.arange(len(offsets))[:, None] * stretches.shape[1]
-        return cls(starts, every[first + np.arange(reach) * vocab.stride])
+        ids = every[first + np.arange(reach) * vocab.stride]
+        return cls(vocab.turned_starts(starts, reach, n_kmers), vocab.turned(ids))
 
 
 class Kept:

@@ -1,13 +1,15 @@
 """Sequence in, k-mer ids out, and back: a formula, not a vocabulary file.
 
 PAD is 0, UNK is 1, and a k-mer over A < C < G < T is 2 plus its base-4 number. ``ids[i]`` stands for the bases
-``[i * stride, i * stride + k)`` of the sequence (0-based half-open).
+``[i * stride, i * stride + k)`` of the sequence (0-based half-open). A backward vocabulary reads the same k-mers of the
+same strand from the last to the first: a net that is given its ids reads from right to left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import numpy as np
 from Bio.Seq import Seq
@@ -16,7 +18,11 @@ from numpy.typing import NDArray
 from genomic_ulmfit.errors import SequenceTooShortError, SettingError
 from genomic_ulmfit.letters import UNKNOWN, base_codes
 
-__all__ = ["PAD", "UNK", "KmerVocab"]
+__all__ = ["PAD", "UNK", "Direction", "KmerVocab"]
+
+Direction = Literal["forward", "backward"]
+
+_Integer = TypeVar("_Integer", bound=np.integer)
 
 PAD = 0
 UNK = 1
@@ -33,11 +39,14 @@ class KmerVocab:
         Length of a k-mer in bp, 1 to 8.
     stride : int
         Distance between the starts of neighbouring k-mers in bp, 1 to `k`.
+    direction : {"forward", "backward"}
+        Order of the ids: from the sequence's first k-mer to its last, or from its last to its first. This is not the
+        reverse complement: the letters of each k-mer are those of the same strand, from left to right.
 
     Raises
     ------
     SettingError
-        If `k` or `stride` is out of range.
+        If `k` or `stride` is out of range, or `direction` is neither of the two.
 
     Examples
     --------
@@ -49,17 +58,23 @@ class KmerVocab:
     'ATCGCGTACGATC'
     >>> vocab.span(1)
     (3, 7)
+    >>> backward = KmerVocab(k=4, stride=3, direction="backward")
+    >>> list(backward.kmers(backward.encode("ATCGCGTACGATCCG")))
+    ['GATC', 'TACG', 'GCGT', 'ATCG']
     """
 
     k: int = 3
     stride: int = 1
+    direction: Direction = "forward"
 
     def __post_init__(self) -> None:
-        """Check k and stride."""
+        """Check k, stride and direction."""
         if not 1 <= self.k <= 8:
             raise SettingError(f"k is {self.k}, wanted 1 to 8")
         if not 1 <= self.stride <= self.k:
             raise SettingError(f"stride is {self.stride}, wanted 1 to k = {self.k}")
+        if self.direction not in ("forward", "backward"):
+            raise SettingError(f"direction is {self.direction!r}, wanted 'forward' or 'backward'")
 
     def __len__(self) -> int:
         """Return the number of ids: 4**k k-mers, PAD and UNK."""
@@ -75,8 +90,16 @@ class KmerVocab:
         return max(0, (length - self.k) // self.stride + 1)
 
     def span(self, index: int) -> tuple[int, int]:
-        """Return the bases ``[start, end)`` that ``ids[index]`` stands for."""
+        """Return the bases ``[start, end)`` of a sequence's k-mer `index`, counted from the left in both directions."""
         return index * self.stride, index * self.stride + self.k
+
+    def turned(self, ids: NDArray[_Integer]) -> NDArray[_Integer]:
+        """Turn ids (..., n_kmers) from the sequence's order into the order of reading, or back: a view."""
+        return ids[..., ::-1] if self.direction == "backward" else ids
+
+    def turned_starts(self, starts: NDArray[np.int64], width: int, n: int) -> NDArray[np.int64]:
+        """Turn the starts of stretches of `width` among `n` k-mers from the sequence's order into that of reading."""
+        return n - width - starts if self.direction == "backward" else starts
 
     def encode(self, sequence: str | bytes | Seq) -> NDArray[np.unsignedinteger]:
         """Turn a sequence into k-mer ids.
@@ -89,7 +112,7 @@ class KmerVocab:
         Returns
         -------
         uint8, uint16 or uint32 array, shape (n_kmers,)
-            The ids; the smallest type that holds the vocabulary.
+            The ids in the order of reading; the smallest type that holds the vocabulary.
 
         Raises
         ------
@@ -110,7 +133,7 @@ class KmerVocab:
             unknown |= column == UNKNOWN
         number += number.dtype.type(_SPECIAL)
         number[unknown] = UNK
-        return number
+        return np.ascontiguousarray(self.turned(number))
 
     def kmers(self, ids: NDArray[np.integer]) -> Iterator[str]:
         """Spell each id: a k-mer, k times ``N`` for UNK, nothing for PAD."""
@@ -136,7 +159,7 @@ class KmerVocab:
         ValueError
             If an id is not of this vocabulary.
         """
-        digits = self._digits(ids)
+        digits = self._digits(self.turned(ids))
         if len(digits) == 0:
             return ""
         bases = np.full(self.span(len(digits) - 1)[1], UNKNOWN, dtype=np.uint8)

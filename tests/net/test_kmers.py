@@ -8,7 +8,10 @@ from genomic_ulmfit.errors import SequenceTooShortError
 from genomic_ulmfit.net.kmers import PAD, UNK, KmerVocab
 
 EXAMPLE = "ATCGCGTACGATCCG"  # Heyer's, k = 4
-vocabs = st.integers(1, 8).flatmap(lambda k: st.builds(KmerVocab, k=st.just(k), stride=st.integers(1, k)))
+directions = st.sampled_from(["forward", "backward"])
+vocabs = st.integers(1, 8).flatmap(
+    lambda k: st.builds(KmerVocab, k=st.just(k), stride=st.integers(1, k), direction=directions)
+)
 
 
 def slow_encode(vocab: KmerVocab, sequence: str) -> list[int]:
@@ -19,7 +22,7 @@ def slow_encode(vocab: KmerVocab, sequence: str) -> list[int]:
             ids.append(2 + int("".join(str("ACGT".index(base)) for base in kmer), base=4))
         else:
             ids.append(UNK)
-    return ids
+    return ids[::-1] if vocab.direction == "backward" else ids
 
 
 @pytest.mark.parametrize(
