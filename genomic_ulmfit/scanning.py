@@ -271,13 +271,19 @@ class _Reader:
         return scores
 
     def tell(self) -> None:
-        """Log what was shared."""
+        """Log what was shared, and how far reduced precision drifted."""
         if (slider := self.slider) is not None:
             _log.info(
                 "scan: %d of %d windows joined a common pass; %d of %d k-mers were read",
                 *(slider.joined, slider.windows, slider.tokens, slider.windows * slider.n),
                 extra={"kmers_run": slider.tokens},
             )
+            if slider.drifts:
+                drifts = np.concatenate(slider.drifts)
+                _log.info(
+                    "scan: %d windows along the way, read in float32 too, drift by %.4f at most, %.4f on average",
+                    *(len(drifts), drifts.max(), drifts.mean()),
+                )
 
 
 def _stretches(genome: Genome, regions: Iterable[Interval] | None, step: int) -> Iterator[tuple[str, int, int]]:

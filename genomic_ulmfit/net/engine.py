@@ -153,6 +153,7 @@ def make_engine(
     )
     if not passed and precision == "bf16":
         raise PrecisionError(most, mean, _MOST_DRIFT, _MEAN_DRIFT)
+    fast.reference = exact
     return fast if passed else exact
 
 
@@ -167,7 +168,14 @@ class Engine:
         Where to work.
     bf16 : bool
         Multiply the LSTM's matrices in bf16.
+
+    Attributes
+    ----------
+    reference : Engine or None
+        The same model in float32, where this one is not and was held against it.
     """
+
+    reference: Engine | None = None
 
     def __init__(self, model: Classifier, *, device: torch.device, bf16: bool = False) -> None:
         self.recurrence = Recurrence(model.encoder, device=device, bf16=bf16)
@@ -303,6 +311,8 @@ class PlainEngine:
     device : torch.device
         Where to work.
     """
+
+    reference: None = None
 
     def __init__(self, model: Classifier, device: torch.device) -> None:
         self.model, self.device = model, device

@@ -32,6 +32,7 @@ __all__ = ["Slider"]
 
 _SAMPLE = 64  # windows that are read both ways before sharing is believed in, and
 _CHECKED = 16  # of each block's that joined
+_WATCHED = 64  # of each call's in reduced precision
 _FEWEST = 512  # windows that are worth a sample
 _WARM_UPS = 1.25  # k-mers of a common pass with its warm-ups, by its length, about
 _GAIN = 1.3  # reading fewer k-mers by this factor is worth the work of sharing
@@ -64,11 +65,14 @@ class Slider:
     ----------
     windows, joined, tokens : int
         Windows read so far, those of them that joined the common pass, and k-mers read in all.
+    drifts : list of float32 array
+        In reduced precision: how far probabilities of some windows of each call lie from float32.
     """
 
     def __init__(self, engine: Engine | PlainEngine, n: int, *, batch_size: int = 256, exact: bool = False) -> None:
         self.engine, self.n, self.batch_size = engine, n, batch_size
         self.windows = self.joined = self.tokens = 0
+        self.drifts: list[NDArray[np.float32]] = []
         self._sharer = _Sharer(engine, n, batch_size) if isinstance(engine, Engine) and not exact else None
 
     def logits(
@@ -91,6 +95,16 @@ class Slider:
             Logits in the order of `starts`; in float32 the same with and without sharing, to 1e-5 in probability.
         """
         self.windows += len(starts)
+        logits = self._logits(ids, starts, advance)
+        if self.engine.reference is not None:
+            some = np.linspace(0, len(starts) - 1, min(len(starts), _WATCHED)).astype(np.int64)
+            exact = self.engine.reference.logits(sliding_window_view(ids, self.n)[starts[some]])
+            self.drifts.append(np.abs(softmax(logits[some]) - softmax(exact)).max(axis=1))
+        return logits
+
+    def _logits(
+        self, ids: Ids, starts: NDArray[np.int64], advance: Callable[[int], None] | None
+    ) -> NDArray[np.float32]:
         order = np.argsort(starts, kind="stable")
         if self._sharer is not None and self._sharer.pays(ids, starts[order]):
             found = []

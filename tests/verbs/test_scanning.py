@@ -201,3 +201,17 @@ def test_a_block_is_left_as_it_was(genome):
     list(gu.best_strand(pair))
     for block, copy in zip(pair, before, strict=True):
         np.testing.assert_array_equal(block.scores, copy.scores)
+
+
+def test_a_scan_in_bf16_tells_how_far_windows_along_the_way_drift(genome, caplog):
+    """Checked against a scan in float32, not against what the scan says of itself."""
+    model = net(3, 1, 40, 10)
+    with caplog.at_level("INFO", logger="genomic_ulmfit"):
+        exact, fast = (
+            list(gu.scan(model, genome, step=1, strands="+", precision=precision))[0].scores
+            for precision in ("fp32", "bf16")
+        )
+    drift = np.nanmax(np.abs(exact - fast))
+    said = [record.args for record in caplog.records if "along the way" in record.msg]
+    assert len(said) == 1
+    assert 0 < said[0][1] <= drift + 1e-7
