@@ -319,6 +319,20 @@ def test_a_pace_tells_fixed_time_from_time_a_base(gc_records):
     assert bench.refined(pace, slower) == Pace(2.0, pytest.approx(0.02), pytest.approx(0.1))
 
 
+def test_a_classifier_reads_half_as_much_as_the_language_model_or_all_there_is(gc_records, monkeypatch):
+    monkeypatch.setattr(bench_module, "LEAST_RECORDS", 10)
+    bench = a_bench(gc_records, epochs=4)
+    assert bench.size(12_800).records == 40  # times 4 epochs and 40 bases are 6,400
+    assert bench.size(100).records == 10
+    assert bench.size(10**6).records == 60
+
+
+def test_a_sample_has_each_class_in_its_share():
+    records = [labelled("A", name, "train") for name in "x" * 80 + "y" * 19 + "z"]
+    found = [r.annotations["label"] for r in bench_module._sample(records, 20, seed=0)]
+    assert {name: found.count(name) for name in "xyz"} == {"x": 16, "y": 4, "z": 1}
+
+
 def test_a_trial_measures_something(gc_records):
     pace = a_bench(gc_records).trial(Candidate(2, 1, 0.1))
     assert pace.pretrain > 0 and pace.train > 0 and pace.fixed >= 0
