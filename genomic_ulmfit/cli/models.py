@@ -202,7 +202,7 @@ def tune(
         Path | None, typer.Option("--json", help="JSON to write after each run; its runs are kept.", show_default=False)
     ] = None,
     epochs: Epochs = 4,
-    batch_size: BatchSize = 64,
+    batch_size: BatchSize = 16,
     precision: PrecisionOption = Precision.auto,
     device: Device = None,
     seed: Seed = 0,

@@ -15,6 +15,7 @@ from genomic_ulmfit.tuning.bench import Candidate, Round, TuningRun
 
 __all__ = ["Tried", "TuningReport", "TuningRow", "summed_up"]
 
+_GUESS = 2.0  # bits per base
 _STANDARD_ERRORS = 2.0  # a difference of two means that chance alone rarely makes
 
 
@@ -169,7 +170,7 @@ def summed_up(
     best = tied[0] if tied else tried.candidates[0]
     rows = [_row(tried, c, number, best, tied) for c in tried.candidates]
     notes = [*_on_rounds(tried, number, settings), _on_ties(spread, [runs[c] for c in means])]
-    notes += [_on_best(means, best), *_on_missing(tried, number, budget_minutes)]
+    notes += [_on_best(means, best), *_on_unlearnt(rows), *_on_missing(tried, number, budget_minutes)]
     return TuningReport(
         best=best,
         rows=tuple(sorted(rows, key=lambda row: (-row.round, 2.0 if row.valid_mcc is None else -row.valid_mcc))),
@@ -242,6 +243,17 @@ def _on_best(means: dict[Candidate, float], best: Candidate) -> str:
         return f"Best: {best}."
     ahead = means[highest] - means[best]
     return f"Best: {best}. {highest} is {ahead:.3f} ahead: a tie, in which the one listed first is preferred."
+
+
+def _on_unlearnt(rows: list[TuningRow]) -> Iterator[str]:
+    """Say which language models read too little: a large vocabulary begins far above the 2 bits of a guess."""
+    found = [row.candidate for row in rows if row.bits_per_base is not None and row.bits_per_base > _GUESS]
+    if found:
+        names = ", ".join(dict.fromkeys(f"{c.k}/{c.stride}" for c in found))
+        yield (
+            f"The language model at {names} is above {_GUESS:g} bits per base, worse than a guess: it has read too "
+            "little, and the score says nothing about longer training. Give more minutes, or fewer candidates."
+        )
 
 
 def _on_missing(tried: Tried, decisive: int, budget_minutes: float) -> Iterator[str]:

@@ -47,7 +47,7 @@ def tune(
     seeds: int = 3,
     exclude: object = None,
     epochs: int = 4,
-    batch_size: int = 64,
+    batch_size: int = 16,
     method: str | None = None,
     seed: int = 0,
     precision: Precision = "auto",
@@ -84,7 +84,10 @@ def tune(
         to the next along the chromosome, where no training record lies between them.
     epochs : int
         Passes of the classifier over its records.
-    batch_size, seed, precision, device
+    batch_size : int
+        Rows a step. Smaller than in `pretrain`: a short training needs its steps. 500,000 bases of *E. coli* at k 4,
+        stride 2 came to 3.28 bits per base in 56 steps of 64 rows, and to 2.00 in 223 of 16, in 1.2 times the time.
+    seed, precision, device
         As in `pretrain`.
     method : str, optional
         Handed to `train_classifier` where given.

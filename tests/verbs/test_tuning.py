@@ -37,6 +37,7 @@ class FakeBench:
     clock: SimpleNamespace
     stop_at: int = 10**9
     error: float = 0.01
+    bits: dict = field(default_factory=dict)
     how: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(seed=0))
     ran: list = field(default_factory=list)
 
@@ -67,7 +68,9 @@ class FakeBench:
         score = self.scores[candidate]
         mcc = None if score is None else score + 0.001 * seed
         error = None if score is None else self.error
-        return TuningRun(candidate, size, seed, size.bases // 10, 1.9, mcc, 0.5, error, seconds, seconds)
+        return TuningRun(
+            candidate, size, seed, size.bases // 10, self.bits.get(candidate, 1.9), mcc, 0.5, error, seconds, seconds
+        )
 
 
 @pytest.fixture
@@ -141,6 +144,13 @@ def test_what_the_budget_does_not_reach_is_said(clock):
     assert [(row.candidate, row.note) for row in report.rows if row.round == 0] == [(FOURTH, "not tried")]
     assert "Not tried within 0.0916667 minutes: k 5, stride 2, drop_mult 0.5." in str(report)
     assert "Finished 0 of 1 rounds." in str(report)
+
+
+def test_a_language_model_worse_than_a_guess_is_pointed_out(clock):
+    _, report = compete(clock, {DEFAULT: 0.5, OTHER: 0.7}, bits={DEFAULT: 1.99, OTHER: 2.2})
+    assert "The language model at 5/2 is above 2 bits per base" in str(report)
+    _, report = compete(clock, {DEFAULT: 0.5, OTHER: 0.7})
+    assert "above 2 bits" not in str(report)
 
 
 def test_a_round_that_was_not_finished_decides_nothing(clock):
