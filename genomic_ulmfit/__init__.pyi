@@ -35,5 +35,7 @@ from .report import audit_page as audit_page
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
 from .training import train_classifier as train_classifier
+from .tuning.report import TuningReport as TuningReport
+from .tuning.verb import tune as tune
 
 __version__: str

@@ -14,7 +14,7 @@ import genomic_ulmfit as gu
 from genomic_ulmfit.cli import app, main
 from tests.toy_models import MotifAt
 
-DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info"]
+DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info", "tune"]
 VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "saliency", "demo"]
 
 

@@ -19,6 +19,7 @@ LEVELS = [  # a module may import from its own line or a line above, and within 
     ["datasets", "net"],
     ["predict", "stages", "corpus"],
     ["pretraining", "training", "evaluation", "scanning", "perturbation"],
+    ["tuning"],
     ["plot"],
     ["report"],
     ["demo"],

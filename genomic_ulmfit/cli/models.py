@@ -23,6 +23,7 @@ from genomic_ulmfit.cli.options import (
     Size,
     check_outputs,
     given,
+    k_and_stride,
     learning_rate,
     load_classifier,
     load_language_model,
@@ -198,6 +199,64 @@ def info(
 
     loaded = gu.load(model)
     typer.echo(json.dumps(describe(loaded), indent=2) if as_json else card_text(loaded))
+
+
+@app.command()
+def tune(
+    genomes: Annotated[list[Path], typer.Argument(help="FASTA, 2bit or GenBank files.", show_default=False)],
+    data: DataFile,
+    k_stride: Annotated[
+        list[str] | None, typer.Option(metavar="K/STRIDE", help="To try, repeatable. [default: 3/1, 4/2, 5/2, 6/3]")
+    ] = None,
+    drop_mult: Annotated[
+        list[float] | None, typer.Option(help="Factor on the classifier's dropouts, repeatable. [default: size's, 0.5]")
+    ] = None,
+    lr: Annotated[list[float] | None, typer.Option(help="Peak rate of the classifier, repeatable.")] = None,
+    size: Annotated[Size, typer.Option(help="small is for two cores, base is the paper's.")] = Size.small,
+    budget: Annotated[float, typer.Option(metavar="MINUTES", help="Wall time, for all.")] = 30.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each in the last round.")] = 3,
+    exclude: Annotated[
+        str | None, typer.Option(metavar="REGION|BED", help="What is held out, besides valid and test records.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="JSON to write after each run; its runs are kept.", show_default=False)
+    ] = None,
+    epochs: Epochs = 4,
+    batch_size: BatchSize = 16,
+    precision: PrecisionOption = Precision.auto,
+    device: Device = None,
+    seed: Seed = 0,
+) -> None:
+    """Try k, stride and dropout on the valid part of a data set, within a budget of time.
+
+    Example: genomic-ulmfit tune genome.fa data.fa --k-stride 3/1 --k-stride 5/2 --budget 60 --json tuned.json
+    """
+    check_outputs(json_file)
+    opened = [gu.Genome(path) for path in genomes]
+    report = gu.tune(
+        opened,
+        gu.read_dataset(data),
+        config=size.value,
+        budget_minutes=budget,
+        seeds=seeds,
+        exclude=None if exclude is None else load_regions(exclude, opened),
+        epochs=epochs,
+        batch_size=batch_size,
+        precision=precision.value,
+        device=device,
+        seed=seed,
+        results=json_file,
+        **given(vocabs=k_stride and [k_and_stride(text) for text in k_stride], drop_mults=drop_mult, lrs=lr),
+    )
+    typer.echo(str(report))
+    typer.echo(
+        f"Go on with: pretrain --k {report.best.k} --stride {report.best.stride}; train --drop-mult "
+        f"{report.best.drop_mult:g}{'' if report.best.lr is None else f' --lr {report.best.lr:g}'}"
+    )
+    if json_file is not None:
+        wrote(write_text(json.dumps(report.to_dict(), indent=1) + "\n", json_file), "the table and all runs")
+    if report.interrupted:
+        raise KeyboardInterrupt
 
 
 def _last_bits(model: gu.LanguageModel) -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "check_outputs",
     "given",
     "insert_word",
+    "k_and_stride",
     "learning_rate",
     "load_classifier",
     "load_language_model",
@@ -143,6 +144,14 @@ def positions(text: str) -> tuple[int, int]:
     if not colon:
         raise SettingError(f"--mask is {text!r}, wanted START:END, 0-based half-open")
     return whole_number(start, "--mask"), whole_number(end, "--mask")
+
+
+def k_and_stride(text: str) -> tuple[int, int]:
+    """Read K/STRIDE."""
+    k, slash, stride = text.partition("/")
+    if not slash:
+        raise SettingError(f"--k-stride is {text!r}, wanted K/STRIDE, as 3/1")
+    return whole_number(k, "--k-stride"), whole_number(stride, "--k-stride")
 
 
 def whole_number(text: str, option: str) -> int:
