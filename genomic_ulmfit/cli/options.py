@@ -50,6 +50,7 @@ class Size(StrEnum):
     """Named configs."""
 
     small = "small"
+    medium = "medium"
     base = "base"
 
 

@@ -1,0 +1,282 @@
+"""A training that is stopped, killed or starved of disk, and goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
+
+import genomic_ulmfit as gu
+from genomic_ulmfit.errors import ResumeError, SettingError, TrainingDivergedError
+from genomic_ulmfit.files import leftovers
+from genomic_ulmfit.net import lm_training, resuming
+from genomic_ulmfit.net.resuming import read_state, torch_seed
+
+TINY = gu.AWDLSTMConfig(n_embedding=8, n_hidden=12, n_layers=2, n_head=4, drop_mult=0.5)
+GENOME = {"a": "ACGTTGCAAGTCCATGGACT" * 40, "b": "GGATCCATTA" * 12}
+HOW = {
+    "vocab": gu.KmerVocab(2),
+    "config": TINY,
+    "epochs": 3,
+    "batch_size": 4,
+    "bptt": 20,
+    "valid_fraction": 0.1,
+    "lr": 2e-2,
+    "precision": "fp32",
+    "device": "cpu",
+    "progress": False,
+}
+
+
+def trained(**options: object) -> gu.LanguageModel:
+    return gu.pretrain(gu.Genome(GENOME), **{**HOW, **options})
+
+
+def same(a: gu.LanguageModel, b: gu.LanguageModel) -> bool:
+    mine, theirs = a.state_dict(), b.state_dict()
+    return a.card == b.card and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch):
+    monkeypatch.setattr(lm_training, "_REPORT_STEPS", 7)
+    monkeypatch.setattr(lm_training, "_STEPS_A_VALID_STEP", 1)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A training that nothing stopped; its passes of 22 steps are cut into stretches of 5 and 6 steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lm_training, "_REPORT_STEPS", 7)
+        patch.setattr(lm_training, "_STEPS_A_VALID_STEP", 1)
+        return trained()
+
+
+@pytest.fixture
+def snapshots(monkeypatch, tmp_path):
+    """All checkpoints that are written, each kept under its own name."""
+    kept: list[Path] = []
+    write = resuming.write_state
+
+    def copying(state: resuming.TrainingState, settings: dict, path: Path) -> None:
+        write(state, settings, path)
+        kept.append(Path(shutil.copy(path, tmp_path / f"{len(kept)}.kept")))
+
+    monkeypatch.setattr(resuming, "write_state", copying)
+    return kept
+
+
+def test_a_training_goes_on_from_any_checkpoint_to_the_same_tensors_and_card(whole, snapshots, tmp_path):
+    assert same(trained(checkpoint=tmp_path / "c", checkpoint_minutes=0), whole)
+    stages = [(state.step, len(state.rows)) for state, _ in map(read_state, snapshots)]
+    total = whole.card["stages"][0]["steps"]
+    assert {step for step, _ in stages} == set(range(total + 1))  # mid-epoch, before a validation and after one
+    for chosen in (0, 1, 4, 5, 6, len(stages) // 2, len(stages) - 2, len(stages) - 1):
+        path = Path(shutil.copy(snapshots[chosen], tmp_path / "again"))
+        assert same(trained(checkpoint=path, resume=True), whole), stages[chosen]
+        assert read_state(path)[0].step == total
+
+
+def test_the_found_rate_is_kept(snapshots, tmp_path, monkeypatch):
+    whole = trained(lr="auto", checkpoint=tmp_path / "c", checkpoint_minutes=0)
+    monkeypatch.setattr("genomic_ulmfit.net.learner.suggested_rate", lambda _: pytest.fail("searched again"))
+    assert same(trained(lr="auto", checkpoint=snapshots[9], resume=True), whole)
+    rate = whole.card["stages"][0]["peak_lr"]
+    again = trained(lr=rate)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), whole.parameters(), strict=True))
+
+
+def test_the_budget_of_hours_is_measured_once(snapshots, tmp_path, monkeypatch):
+    whole = trained(max_hours=1e-4, checkpoint=tmp_path / "c", checkpoint_minutes=0)
+    monkeypatch.setattr(lm_training._Run, "_steps_in", lambda *_: pytest.fail("measured again"))
+    assert same(trained(max_hours=1e-4, checkpoint=snapshots[2], resume=True), whole)
+    assert same(trained(max_steps=whole.card["stages"][0]["steps"]), whole)
+
+
+def test_finetuning_goes_on_too(whole, snapshots, tmp_path):
+    records = [SeqRecord(Seq("AACCGGTT" * 9), id=str(i)) for i in range(8)]
+    how = {"epochs": 2, "batch_size": 2, "bptt": 10, "precision": "fp32", "device": "cpu", "progress": False}
+    tuned = gu.finetune(whole, records, checkpoint=tmp_path / "c", checkpoint_minutes=0, **how)
+    assert same(gu.finetune(whole, records, checkpoint=snapshots[5], resume=True, **how), tuned)
+    with pytest.raises(ResumeError, match="other weights at the start"):
+        gu.finetune(tuned, records, checkpoint=snapshots[5], resume=True, **how)
+
+
+KILLED = """
+import sys, genomic_ulmfit as gu
+from tests.net.test_resuming import trained
+trained(epochs=60, checkpoint=sys.argv[1], checkpoint_minutes=0)
+"""
+
+
+def start(path: Path) -> subprocess.Popen[bytes]:
+    """Train in another process, and return it when it is in the middle."""
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stderr=subprocess.PIPE)
+    while not path.exists() or read_state(path)[0].step < 30:
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        time.sleep(0.01)
+    return process
+
+
+def test_a_killed_training_goes_on(tmp_path, monkeypatch):
+    monkeypatch.undo()  # the other process has the stretches of everybody
+    path = tmp_path / "c"
+    with start(path) as process:
+        process.kill()
+    assert 30 <= read_state(path)[0].step < read_state(path)[0].total
+    (tmp_path / ".abcd1234c").write_bytes(b"half a checkpoint")
+    assert same(trained(epochs=60, checkpoint=path, resume=True), trained(epochs=60))
+    assert leftovers(path) == []
+
+
+def test_ctrl_c_ends_the_step_writes_and_stops(whole, tmp_path, monkeypatch, caplog):
+    path = tmp_path / "c"
+    count = lm_training._Run.count
+
+    def interrupted(run: lm_training._Run, *values: object) -> None:
+        if run.step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        count(run, *values)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(lm_training._Run, "count", interrupted)
+        trained(checkpoint=path)
+    assert read_state(path)[0].step == 9
+    assert "stopped at step 9" in caplog.text
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert same(trained(checkpoint=path, resume=True), whole)
+
+
+def test_ctrl_c_during_validation_loses_nothing(whole, tmp_path, monkeypatch):
+    begin = lm_training._Run.begin_validation
+
+    def interrupted(run: lm_training._Run) -> None:
+        begin(run)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(lm_training._Run, "begin_validation", interrupted)
+        trained(checkpoint=tmp_path / "c")
+    state, _ = read_state(tmp_path / "c")
+    assert state.step > 0
+    assert not state.rows
+    assert same(trained(checkpoint=tmp_path / "c", resume=True), whole)
+
+
+def test_without_a_checkpoint_resume_begins_anew_and_says_so(whole, tmp_path, caplog):
+    caplog.set_level("INFO")
+    assert same(trained(checkpoint=tmp_path / "c", resume=True), whole)
+    assert "no checkpoint there" in caplog.text
+
+
+def test_an_unfinished_training_is_not_written_over(snapshots, tmp_path):
+    trained(checkpoint=tmp_path / "c", checkpoint_minutes=0)
+    with pytest.raises(ResumeError, match="unfinished training, at step 5 of"):
+        trained(checkpoint=snapshots[5])
+    trained(checkpoint=tmp_path / "c")  # a finished one is
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"config": dataclasses.replace(TINY, n_hidden=16)}, "config.n_hidden is 12 there and 16 here"),
+        ({"vocab": gu.KmerVocab(3)}, "vocab.k is 2 there and 3 here"),
+        ({"seed": 1}, "seed is 0 there and 1 here"),
+        ({"epochs": 4}, "steps is .* there and .* here"),
+        ({"max_hours": 1.0}, "max_hours is None there and 1.0 here"),
+        ({"bptt": 15}, "bptt is"),
+        ({"exclude": [gu.Interval("a", 0, 40)]}, "other training data"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(finished, options, message):
+    before = finished.read_bytes()
+    with pytest.raises(ResumeError, match=message):
+        trained(checkpoint=finished, resume=True, **options)
+    assert finished.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "c"
+    trained(checkpoint=path)
+    return path
+
+
+def test_what_is_no_checkpoint_is_refused(finished, tmp_path):
+    model = trained(max_steps=1)
+    for name, content in (("cut", finished.read_bytes()[:-9]), ("text", b"hello"), ("empty", b"")):
+        (tmp_path / name).write_bytes(content)
+    gu.save(model, tmp_path / "model")
+    for name in ("cut", "text", "empty", "model"):
+        with pytest.raises(ResumeError, match="not a whole training checkpoint"):
+            trained(checkpoint=tmp_path / name, resume=True)
+
+
+def test_where_nothing_can_be_written_the_training_does_not_begin(tmp_path, monkeypatch):
+    monkeypatch.setattr(lm_training._Run, "count", lambda *_: pytest.fail("a step was taken"))
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        trained(checkpoint=tmp_path / "nowhere" / "c")
+    with pytest.raises(SettingError, match="resume needs"):
+        trained(resume=True)
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="MB left") as caught:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        trained(checkpoint=tmp_path / "c")
+    assert caught.value.errno == errno.ENOSPC
+
+    def denied(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no checkpoint can be written there"):
+        patch.setattr(resuming.tempfile, "TemporaryFile", denied)
+        trained(checkpoint=tmp_path / "c")
+
+
+def test_a_disk_that_fills_up_later_does_not_end_the_training(whole, tmp_path, monkeypatch, caplog):
+    write = resuming.write_state
+
+    def full(state: resuming.TrainingState, settings: dict, path: Path) -> None:
+        if state.step > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(state, settings, path)
+
+    monkeypatch.setattr(resuming, "write_state", full)
+    assert same(trained(checkpoint=tmp_path / "c", checkpoint_minutes=0), whole)
+    assert read_state(tmp_path / "c")[0].step == 3
+    assert "step 4 could not be written" in caplog.text
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    begin = lm_training._LanguageModelSteps.before_batch
+
+    def poisoned(steps: lm_training._LanguageModelSteps) -> None:
+        begin(steps)
+        if steps.owner.step == 9:
+            steps.owner.net.bias.data[3] = float("nan")
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingDivergedError) as caught:
+        patch.setattr(lm_training._LanguageModelSteps, "before_batch", poisoned)
+        trained(checkpoint=path, checkpoint_minutes=0)
+    assert str(caught.value).startswith("the training loss is nan at step 9; try a lower lr")
+    assert f"the checkpoint of step 9, {path}, is kept" in str(caught.value)
+    state, _ = read_state(path)
+    assert state.step == 9
+    assert state.finite
+    (stage,) = trained(checkpoint=path, resume=True, lr=1e-3).card["stages"]
+    assert stage["changed"] == [{"step": 9, "lr": 1e-3, "precision": "fp32", "rate": 1e-3}]
+
+
+def test_chance_differs_between_steps_seeds_and_processes():
+    assert len({torch_seed(*numbers) for numbers in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))}) == 4
