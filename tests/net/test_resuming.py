@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,95 +50,106 @@ def same(a: gu.LanguageModel, b: gu.LanguageModel) -> bool:
     return a.card == b.card and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-@pytest.fixture(autouse=True)
-def short_stretches(monkeypatch):
-    monkeypatch.setattr(lm_training, "_REPORT_STEPS", 7)
-    monkeypatch.setattr(lm_training, "_STEPS_A_VALID_STEP", 1)
+@pytest.fixture(scope="module", autouse=True)
+def short_stretches():
+    """Passes of 24 steps are cut into stretches of 6."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lm_training, "_REPORT_STEPS", 7)
+        patch.setattr(lm_training, "_STEPS_A_VALID_STEP", 1)
+        yield
 
 
 @pytest.fixture(scope="module")
 def whole():
-    """A training that nothing stopped; its passes of 22 steps are cut into stretches of 5 and 6 steps."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lm_training, "_REPORT_STEPS", 7)
-        patch.setattr(lm_training, "_STEPS_A_VALID_STEP", 1)
-        return trained()
+    """A training that nothing stopped."""
+    return trained()
 
 
-@pytest.fixture
-def snapshots(monkeypatch, tmp_path):
-    """All checkpoints that are written, each kept under its own name."""
+@contextmanager
+def all_kept(folder: Path) -> Iterator[list[Path]]:
+    """Keep every checkpoint that is written, each under its own name."""
     kept: list[Path] = []
     write = resuming.write_state
 
     def copying(state: resuming.TrainingState, settings: dict, path: Path) -> None:
         write(state, settings, path)
-        kept.append(Path(shutil.copy(path, tmp_path / f"{len(kept)}.kept")))
+        kept.append(Path(shutil.copy(path, folder / f"{len(kept)}.kept")))
 
-    monkeypatch.setattr(resuming, "write_state", copying)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resuming, "write_state", copying)
+        yield kept
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, whole, short_stretches):
+    """The checkpoints of all steps of the same training."""
+    folder = tmp_path_factory.mktemp("kept")
+    with all_kept(folder) as kept:
+        assert same(trained(checkpoint=folder / "c", checkpoint_minutes=0), whole)
     return kept
 
 
-def test_a_training_goes_on_from_any_checkpoint_to_the_same_tensors_and_card(whole, snapshots, tmp_path):
-    assert same(trained(checkpoint=tmp_path / "c", checkpoint_minutes=0), whole)
-    stages = [(state.step, len(state.rows)) for state, _ in map(read_state, snapshots)]
+def test_a_training_goes_on_from_any_checkpoint_to_the_same_tensors_and_card(whole, kept, tmp_path):
+    stages = [(state.step, len(state.rows)) for state, _ in map(read_state, kept)]
     total = whole.card["stages"][0]["steps"]
-    assert {step for step, _ in stages} == set(range(total + 1))  # mid-epoch, before a validation and after one
-    for chosen in (0, 1, 4, 5, 6, len(stages) // 2, len(stages) - 2, len(stages) - 1):
-        path = Path(shutil.copy(snapshots[chosen], tmp_path / "again"))
+    assert {step for step, _ in stages} == set(range(total + 1))  # in the middle of passes and at both ends of a look
+    for chosen in (0, 1, 6, 7, len(stages) // 2, len(stages) - 1):
+        path = Path(shutil.copy(kept[chosen], tmp_path / "again"))
         assert same(trained(checkpoint=path, resume=True), whole), stages[chosen]
         assert read_state(path)[0].step == total
 
 
-def test_the_found_rate_is_kept(snapshots, tmp_path, monkeypatch):
-    whole = trained(lr="auto", checkpoint=tmp_path / "c", checkpoint_minutes=0)
+def test_the_found_rate_is_kept(tmp_path, monkeypatch):
+    with all_kept(tmp_path) as kept:
+        whole = trained(lr="auto", epochs=1, checkpoint=tmp_path / "c", checkpoint_minutes=0)
     monkeypatch.setattr("genomic_ulmfit.net.learner.suggested_rate", lambda _: pytest.fail("searched again"))
-    assert same(trained(lr="auto", checkpoint=snapshots[9], resume=True), whole)
-    rate = whole.card["stages"][0]["peak_lr"]
-    again = trained(lr=rate)
+    assert same(trained(lr="auto", epochs=1, checkpoint=kept[9], resume=True), whole)
+    again = trained(lr=whole.card["stages"][0]["peak_lr"], epochs=1)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), whole.parameters(), strict=True))
 
 
-def test_the_budget_of_hours_is_measured_once(snapshots, tmp_path, monkeypatch):
-    whole = trained(max_hours=1e-4, checkpoint=tmp_path / "c", checkpoint_minutes=0)
+def test_the_budget_of_hours_is_measured_once(tmp_path, monkeypatch):
+    with all_kept(tmp_path) as kept:
+        whole = trained(max_hours=1e-4, checkpoint=tmp_path / "c", checkpoint_minutes=0)
     monkeypatch.setattr(lm_training._Run, "_steps_in", lambda *_: pytest.fail("measured again"))
-    assert same(trained(max_hours=1e-4, checkpoint=snapshots[2], resume=True), whole)
+    assert same(trained(max_hours=1e-4, checkpoint=kept[1], resume=True), whole)
     assert same(trained(max_steps=whole.card["stages"][0]["steps"]), whole)
 
 
-def test_finetuning_goes_on_too(whole, snapshots, tmp_path):
-    records = [SeqRecord(Seq("AACCGGTT" * 9), id=str(i)) for i in range(8)]
-    how = {"epochs": 2, "batch_size": 2, "bptt": 10, "precision": "fp32", "device": "cpu", "progress": False}
-    tuned = gu.finetune(whole, records, checkpoint=tmp_path / "c", checkpoint_minutes=0, **how)
-    assert same(gu.finetune(whole, records, checkpoint=snapshots[5], resume=True, **how), tuned)
+def test_finetuning_goes_on_too(whole, tmp_path):
+    records = [SeqRecord(Seq("AACCGGTT" * 9), id=str(i)) for i in range(4)]
+    how = {"batch_size": 2, "bptt": 10, "precision": "fp32", "device": "cpu", "progress": False}
+    with all_kept(tmp_path) as kept:
+        tuned = gu.finetune(whole, records, checkpoint=tmp_path / "c", checkpoint_minutes=0, **how)
     with pytest.raises(ResumeError, match="other weights at the start"):
-        gu.finetune(tuned, records, checkpoint=snapshots[5], resume=True, **how)
+        gu.finetune(tuned, records, checkpoint=kept[5], resume=True, **how)
+    assert same(gu.finetune(whole, records, checkpoint=kept[5], resume=True, **how), tuned)
 
 
-KILLED = """
-import sys, genomic_ulmfit as gu
-from tests.net.test_resuming import trained
-trained(epochs=60, checkpoint=sys.argv[1], checkpoint_minutes=0)
+TRAINING = """
+import runpy, sys, torch
+torch.set_num_threads(1)
+runpy.run_path(sys.argv[1])["trained"](epochs=9, checkpoint=sys.argv[2], checkpoint_minutes=0)
 """
 
 
 def start(path: Path) -> subprocess.Popen[bytes]:
     """Train in another process, and return it when it is in the middle."""
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", TRAINING, __file__, str(path)])
     while not path.exists() or read_state(path)[0].step < 30:
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert process.poll() is None
         time.sleep(0.01)
     return process
 
 
 def test_a_killed_training_goes_on(tmp_path, monkeypatch):
-    monkeypatch.undo()  # the other process has the stretches of everybody
+    monkeypatch.setattr(lm_training, "_REPORT_STEPS", 1000)  # as in the other process
     path = tmp_path / "c"
     with start(path) as process:
         process.kill()
     assert 30 <= read_state(path)[0].step < read_state(path)[0].total
     (tmp_path / ".abcd1234c").write_bytes(b"half a checkpoint")
-    assert same(trained(epochs=60, checkpoint=path, resume=True), trained(epochs=60))
+    assert same(trained(epochs=9, checkpoint=path, resume=True), trained(epochs=9))
     assert leftovers(path) == []
 
 
@@ -180,11 +193,17 @@ def test_without_a_checkpoint_resume_begins_anew_and_says_so(whole, tmp_path, ca
     assert "no checkpoint there" in caplog.text
 
 
-def test_an_unfinished_training_is_not_written_over(snapshots, tmp_path):
-    trained(checkpoint=tmp_path / "c", checkpoint_minutes=0)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "c"
+    trained(checkpoint=path)
+    return path
+
+
+def test_only_an_unfinished_training_is_not_written_over(kept, finished):
     with pytest.raises(ResumeError, match="unfinished training, at step 5 of"):
-        trained(checkpoint=snapshots[5])
-    trained(checkpoint=tmp_path / "c")  # a finished one is
+        trained(checkpoint=kept[5])
+    trained(checkpoint=finished)
 
 
 @pytest.mark.parametrize(
@@ -204,13 +223,6 @@ def test_a_checkpoint_of_another_training_is_refused(finished, options, message)
     with pytest.raises(ResumeError, match=message):
         trained(checkpoint=finished, resume=True, **options)
     assert finished.read_bytes() == before
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    path = tmp_path_factory.mktemp("finished") / "c"
-    trained(checkpoint=path)
-    return path
 
 
 def test_what_is_no_checkpoint_is_refused(finished, tmp_path):
