@@ -72,7 +72,7 @@ def pretrain(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     checkpoint_minutes: float = 5.0,
-    log: str | Path | None = None,
+    log_file: str | Path | None = None,
     progress: bool = True,
 ) -> LanguageModel:
     """Train a language model on unlabelled genomes.
@@ -114,14 +114,14 @@ def pretrain(
         A GPU where there is one if not given.
     checkpoint : str or Path, optional
         Where to write the state of the training now and then, and on Ctrl-C. It stays when the training is done:
-        delete it when the model is saved. One of an unfinished training is never written over.
+        delete it when the model is saved. One that is there is only gone on with, never written over.
     resume : bool
         Go on from the checkpoint: the same arguments give, on the same CPU, thread count and in float32, the tensors of
         a training that was not stopped, bit for bit. `lr` and `precision` may be others. Where there is no checkpoint
         the training begins anew.
     checkpoint_minutes : float
         Between two checkpoints; there is one at the end of a pass too, unless passes are short.
-    log : str or Path, optional
+    log_file : str or Path, optional
         CSV to write at the end of each pass, and more often where a pass is long: losses in bits per base, rate, speed.
     progress : bool
         Show progress.
@@ -136,9 +136,9 @@ def pretrain(
     DatasetError
         If nothing is left to learn from.
     OSError
-        If `checkpoint` or `log` can't be written; before anything is learnt.
+        If `checkpoint` or `log_file` can't be written; before anything is learnt.
     ResumeError
-        If the checkpoint is damaged or of another training; or if it is of an unfinished one and `resume` is False.
+        If the checkpoint is damaged or of another training, or is there and `resume` is False.
     SettingError
         If a size is unknown, `valid_fraction` is not in [0, 1), or there are two budgets.
     TrainingDivergedError
@@ -167,7 +167,7 @@ def pretrain(
         max_hours=max_hours,
         recipe=recipe,
         keeping=Keeping(None if checkpoint is None else Path(checkpoint), checkpoint_minutes, resume),
-        report=_reporter(log, vocab.stride),
+        report=_reporter(log_file, vocab.stride),
     )
     stage = {
         "stage": "pretrain",
@@ -198,7 +198,7 @@ def finetune(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     checkpoint_minutes: float = 5.0,
-    log: str | Path | None = None,
+    log_file: str | Path | None = None,
     progress: bool = True,
 ) -> LanguageModel:
     """Go on training a language model on the task's sequences, the lower layers at lower rates.
@@ -212,7 +212,7 @@ def finetune(
         reported on ``valid``; ``test`` is never touched.
     epochs, both_strands, lr, batch_size, bptt, drop_mult, seed, precision, device : optional
         As in `pretrain`.
-    checkpoint, resume, checkpoint_minutes, log, progress : optional
+    checkpoint, resume, checkpoint_minutes, log_file, progress : optional
         As in `pretrain`.
 
     Returns
@@ -241,7 +241,7 @@ def finetune(
         epochs=epochs,
         recipe=recipe,
         keeping=Keeping(None if checkpoint is None else Path(checkpoint), checkpoint_minutes, resume),
-        report=_reporter(log, vocab.stride),
+        report=_reporter(log_file, vocab.stride),
     )
     stage = {"stage": "finetune", "records": len(learnt), "both_strands": both_strands, "epochs": epochs}
     stage |= {"batch_size": batch_size, "bptt": bptt, "data_sha256": digest_of(learnt)}
@@ -344,11 +344,11 @@ def _in_bits(rows: Sequence[dict[str, Any]], stride: int) -> list[dict[str, Any]
     ]
 
 
-def _reporter(log: str | Path | None, stride: int) -> Callable[[Sequence[dict[str, Any]]], None] | None:
+def _reporter(log_file: str | Path | None, stride: int) -> Callable[[Sequence[dict[str, Any]]], None] | None:
     """Return what writes the CSV anew when there is a new row, and write its first line."""
-    if log is None:
+    if log_file is None:
         return None
-    path = Path(log)
+    path = Path(log_file)
 
     def write(rows: Sequence[dict[str, Any]]) -> None:
         with replacing(path) as temporary, open(temporary, "w", newline="") as handle:

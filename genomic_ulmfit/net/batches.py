@@ -180,7 +180,7 @@ class LMStream:
         found = hashlib.sha256()
         for segment in self.segments:
             found.update(f" {len(segment)} {segment.dtype.itemsize} ".encode())
-            found.update(np.ascontiguousarray(segment))
+            found.update(np.ascontiguousarray(segment).data)
         return found.hexdigest()
 
     def _windows(self, rows: list[list[Ids]]) -> Iterator[tuple[tuple[Ids, bool], ...]]:

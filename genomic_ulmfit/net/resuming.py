@@ -155,7 +155,7 @@ def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in tensors.items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
 
 
@@ -174,8 +174,7 @@ class Keeper:
     Raises
     ------
     ResumeError
-        If the checkpoint is damaged or of other settings; or if one of an unfinished training is there and `resume`
-        was not asked for.
+        If the checkpoint is damaged or of other settings; or if there is one and `resume` was not asked for.
     OSError
         If the folder is not there, can't be written to, or is too full.
     """
@@ -197,8 +196,8 @@ class Keeper:
         """Take the state that is there, or refuse to write over hours of work."""
         state, settings = read_state(path)
         if not resume:
-            if 0 < state.step < state.total:
-                place = f"an unfinished training, at step {state.step:,} of {state.total:,}"
+            if state.step:
+                place = f"the checkpoint of a training, at step {state.step:,} of {state.total:,}"
                 raise ResumeError(path, f"{place}; go on with it (resume), or delete the file to start anew")
             return
         different = _differences(settings, self.settings)

@@ -22,15 +22,15 @@ from Bio.SeqRecord import SeqRecord
 import genomic_ulmfit as gu
 from genomic_ulmfit.errors import ResumeError, SettingError, TrainingDivergedError
 from genomic_ulmfit.files import leftovers
-from genomic_ulmfit.net import lm_training, resuming
+from genomic_ulmfit.net import lm_run, lm_training, resuming
 from genomic_ulmfit.net.resuming import read_state, torch_seed
 
 TINY = gu.AWDLSTMConfig(n_embedding=8, n_hidden=12, n_layers=2, n_head=4, drop_mult=0.5)
-GENOME = {"a": "ACGTTGCAAGTCCATGGACT" * 40, "b": "GGATCCATTA" * 12}
+GENOME = {"a": "ACGTTGCAAGTCCATGGACT" * 24, "b": "GGATCCATTA" * 6}
 HOW = {
     "vocab": gu.KmerVocab(2),
     "config": TINY,
-    "epochs": 3,
+    "epochs": 2,
     "batch_size": 4,
     "bptt": 20,
     "valid_fraction": 0.1,
@@ -52,10 +52,11 @@ def same(a: gu.LanguageModel, b: gu.LanguageModel) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def short_stretches():
-    """Passes of 24 steps are cut into stretches of 6."""
+    """Passes of 14 steps are cut into stretches of 7."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lm_training, "_REPORT_STEPS", 7)
-        patch.setattr(lm_training, "_STEPS_A_VALID_STEP", 1)
+        patch.setattr(lm_run, "_REPORT_STEPS", 7)
+        patch.setattr(lm_run, "_REPORTS", 1)
+        patch.setattr(lm_run, "_STEPS_A_VALID_STEP", 1)
         yield
 
 
@@ -93,7 +94,7 @@ def test_a_training_goes_on_from_any_checkpoint_to_the_same_tensors_and_card(who
     stages = [(state.step, len(state.rows)) for state, _ in map(read_state, kept)]
     total = whole.card["stages"][0]["steps"]
     assert {step for step, _ in stages} == set(range(total + 1))  # in the middle of passes and at both ends of a look
-    for chosen in (0, 1, 6, 7, len(stages) // 2, len(stages) - 1):
+    for chosen in (0, 7, 8, len(stages) // 2, len(stages) - 1):
         path = Path(shutil.copy(kept[chosen], tmp_path / "again"))
         assert same(trained(checkpoint=path, resume=True), whole), stages[chosen]
         assert read_state(path)[0].step == total
@@ -103,7 +104,7 @@ def test_the_found_rate_is_kept(tmp_path, monkeypatch):
     with all_kept(tmp_path) as kept:
         whole = trained(lr="auto", epochs=1, checkpoint=tmp_path / "c", checkpoint_minutes=0)
     monkeypatch.setattr("genomic_ulmfit.net.learner.suggested_rate", lambda _: pytest.fail("searched again"))
-    assert same(trained(lr="auto", epochs=1, checkpoint=kept[9], resume=True), whole)
+    assert same(trained(lr="auto", epochs=1, checkpoint=kept[5], resume=True), whole)
     again = trained(lr=whole.card["stages"][0]["peak_lr"], epochs=1)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), whole.parameters(), strict=True))
 
@@ -111,7 +112,7 @@ def test_the_found_rate_is_kept(tmp_path, monkeypatch):
 def test_the_budget_of_hours_is_measured_once(tmp_path, monkeypatch):
     with all_kept(tmp_path) as kept:
         whole = trained(max_hours=1e-4, checkpoint=tmp_path / "c", checkpoint_minutes=0)
-    monkeypatch.setattr(lm_training._Run, "_steps_in", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(lm_run.Run, "_steps_in", lambda *_: pytest.fail("measured again"))
     assert same(trained(max_hours=1e-4, checkpoint=kept[1], resume=True), whole)
     assert same(trained(max_steps=whole.card["stages"][0]["steps"]), whole)
 
@@ -129,7 +130,7 @@ def test_finetuning_goes_on_too(whole, tmp_path):
 TRAINING = """
 import runpy, sys, torch
 torch.set_num_threads(1)
-runpy.run_path(sys.argv[1])["trained"](epochs=9, checkpoint=sys.argv[2], checkpoint_minutes=0)
+runpy.run_path(sys.argv[1])["trained"](epochs=20, checkpoint=sys.argv[2], checkpoint_minutes=0)
 """
 
 
@@ -143,27 +144,28 @@ def start(path: Path) -> subprocess.Popen[bytes]:
 
 
 def test_a_killed_training_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(lm_training, "_REPORT_STEPS", 1000)  # as in the other process
+    for name, value in (("_REPORT_STEPS", 1000), ("_REPORTS", 20), ("_STEPS_A_VALID_STEP", 10)):
+        monkeypatch.setattr(lm_run, name, value)  # as in the other process
     path = tmp_path / "c"
     with start(path) as process:
         process.kill()
     assert 30 <= read_state(path)[0].step < read_state(path)[0].total
     (tmp_path / ".abcd1234c").write_bytes(b"half a checkpoint")
-    assert same(trained(epochs=9, checkpoint=path, resume=True), trained(epochs=9))
+    assert same(trained(epochs=20, checkpoint=path, resume=True), trained(epochs=20))
     assert leftovers(path) == []
 
 
 def test_ctrl_c_ends_the_step_writes_and_stops(whole, tmp_path, monkeypatch, caplog):
     path = tmp_path / "c"
-    count = lm_training._Run.count
+    count = lm_run.Run.count
 
-    def interrupted(run: lm_training._Run, *values: object) -> None:
+    def interrupted(run: lm_run.Run, *values: object) -> None:
         if run.step == 8:
             os.kill(os.getpid(), signal.SIGINT)
         count(run, *values)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(lm_training._Run, "count", interrupted)
+        patch.setattr(lm_run.Run, "count", interrupted)
         trained(checkpoint=path)
     assert read_state(path)[0].step == 9
     assert "stopped at step 9" in caplog.text
@@ -172,14 +174,14 @@ def test_ctrl_c_ends_the_step_writes_and_stops(whole, tmp_path, monkeypatch, cap
 
 
 def test_ctrl_c_during_validation_loses_nothing(whole, tmp_path, monkeypatch):
-    begin = lm_training._Run.begin_validation
+    begin = lm_run.Run.begin_validation
 
-    def interrupted(run: lm_training._Run) -> None:
+    def interrupted(run: lm_run.Run) -> None:
         begin(run)
         os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(lm_training._Run, "begin_validation", interrupted)
+        patch.setattr(lm_run.Run, "begin_validation", interrupted)
         trained(checkpoint=tmp_path / "c")
     state, _ = read_state(tmp_path / "c")
     assert state.step > 0
@@ -200,10 +202,11 @@ def finished(tmp_path_factory):
     return path
 
 
-def test_only_an_unfinished_training_is_not_written_over(kept, finished):
-    with pytest.raises(ResumeError, match="unfinished training, at step 5 of"):
-        trained(checkpoint=kept[5])
-    trained(checkpoint=finished)
+def test_a_checkpoint_is_not_written_over(kept, finished):
+    for path, step in ((kept[5], 5), (finished, 28)):
+        with pytest.raises(ResumeError, match=f"at step {step} of 28; go on with it"):
+            trained(checkpoint=path)
+    trained(checkpoint=kept[0])  # nothing was learnt yet
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ def test_only_an_unfinished_training_is_not_written_over(kept, finished):
         ({"config": dataclasses.replace(TINY, n_hidden=16)}, "config.n_hidden is 12 there and 16 here"),
         ({"vocab": gu.KmerVocab(3)}, "vocab.k is 2 there and 3 here"),
         ({"seed": 1}, "seed is 0 there and 1 here"),
-        ({"epochs": 4}, "steps is .* there and .* here"),
+        ({"epochs": 3}, "steps is .* there and .* here"),
         ({"max_hours": 1.0}, "max_hours is None there and 1.0 here"),
         ({"bptt": 15}, "bptt is"),
         ({"exclude": [gu.Interval("a", 0, 40)]}, "other training data"),
@@ -236,7 +239,7 @@ def test_what_is_no_checkpoint_is_refused(finished, tmp_path):
 
 
 def test_where_nothing_can_be_written_the_training_does_not_begin(tmp_path, monkeypatch):
-    monkeypatch.setattr(lm_training._Run, "count", lambda *_: pytest.fail("a step was taken"))
+    monkeypatch.setattr(lm_run.Run, "count", lambda *_: pytest.fail("a step was taken"))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         trained(checkpoint=tmp_path / "nowhere" / "c")
     with pytest.raises(SettingError, match="resume needs"):
