@@ -6,6 +6,7 @@ exits with status 2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ModelFileError",
     "OutOfRangeError",
     "PrecisionError",
+    "ResumeError",
     "SequenceTooShortError",
     "SettingError",
     "StorageError",
@@ -182,7 +184,7 @@ class MissingDependencyError(GenomicUlmfitError, ImportError):
 
 
 class TrainingDivergedError(GenomicUlmfitError, ArithmeticError):
-    """The training loss is no longer a finite number.
+    """The training loss, or a weight, is no longer a finite number.
 
     Parameters
     ----------
@@ -190,11 +192,32 @@ class TrainingDivergedError(GenomicUlmfitError, ArithmeticError):
         The loss.
     step : int
         0-based step of the stage at which it was seen.
+    kept : str, optional
+        The last good checkpoint, in words.
     """
 
-    def __init__(self, loss: float, step: int) -> None:
-        self.loss, self.step = loss, step
-        super().__init__(f"the training loss is {loss} at step {step}; try a lower lr, or precision 'fp32'")
+    def __init__(self, loss: float, step: int, kept: str | None = None) -> None:
+        self.loss, self.step, self.kept = loss, step, kept
+        rescue = f"; {kept} is kept: resume from it with one of these, or start anew" if kept else ""
+        super().__init__(f"the training loss is {loss} at step {step}; try a lower lr, or precision 'fp32'{rescue}")
+
+
+class ResumeError(GenomicUlmfitError, ValueError):
+    """A training checkpoint can't be gone on from, or must not be written over.
+
+    Parameters
+    ----------
+    path : str or Path
+        The checkpoint.
+    message : str
+        What is wrong, and what to do.
+    differences : sequence of str
+        Settings that are not those of the checkpoint.
+    """
+
+    def __init__(self, path: str | Path, message: str, differences: Sequence[str] = ()) -> None:
+        self.path, self.differences = str(path), tuple(differences)
+        super().__init__(f"{path}: {message}")
 
 
 class PrecisionError(GenomicUlmfitError, ArithmeticError):

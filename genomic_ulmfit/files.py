@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import os
 import tempfile
@@ -12,7 +13,7 @@ from typing import TextIO
 
 from genomic_ulmfit.errors import FileFormatError
 
-__all__ = ["existing", "is_gzip", "open_text", "replacing"]
+__all__ = ["existing", "is_gzip", "leftovers", "open_text", "replacing"]
 
 
 def existing(path: str | Path) -> Path:
@@ -91,3 +92,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def leftovers(path: str | Path) -> list[Path]:
+    """Return the temporary files beside `path` that `replacing(path)` left behind where its process was killed."""
+    path = Path(path)
+    return sorted(path.parent.glob(f".????????{glob.escape(path.name)}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ __all__ = [
     "picture_format",
     "plot_baselines",
     "plot_distribution",
+    "plot_losses",
     "plot_saliency",
     "plot_scan",
     "save_figure",
@@ -154,6 +156,41 @@ def plot_distribution(
         shares = 100 * np.array(found) / max(1, sum(found))
         axes.stairs(shares, edges, color=color, linestyle=line, linewidth=1.5, label=name)
     axes.set(xlabel=xlabel, ylabel="% of the class", ylim=(0, None), xscale="log" if log else "linear")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def plot_losses(curve: Sequence[Mapping[str, float]], *, references: Mapping[str, float] | None = None) -> Figure:
+    """Draw the losses of a language model's training against what it has read.
+
+    Parameters
+    ----------
+    curve : sequence of mapping
+        As the stages of a model's card hold it: ``tokens`` (k-mers), ``train_bits_per_base`` and, with a validation
+        part, ``valid_bits_per_base``.
+    references : mapping of str to float, optional
+        Bits per base of other models by name, drawn as level lines; the informed guess of 2 is always there.
+
+    Returns
+    -------
+    matplotlib Figure
+        5 inches wide; the curves differ in colour and in shape.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3), layout="constrained", dpi=200)
+    axes = figure.subplots()
+    tokens = [row["tokens"] / 1e6 for row in curve]
+    for part, name, color, shape in (("train", "training", _BLUE, "o-"), ("valid", "validation", _RED, "D--")):
+        losses = [row.get(f"{part}_bits_per_base", float("nan")) for row in curve]
+        if not np.isnan(losses).all():
+            axes.plot(tokens, losses, shape, color=color, markersize=3, linewidth=1.2, label=name)
+    for (name, bits), style in zip(
+        {"guess": 2.0, **(references or {})}.items(), cycle((":", "-.", "--")), strict=False
+    ):
+        axes.axhline(bits, color="0.5", linewidth=0.8, linestyle=style, label=f"{name} ({bits:.4g})")
+    axes.set(xlabel="k-mers read (millions)", ylabel="loss (bits per base)", xlim=(0, None))
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

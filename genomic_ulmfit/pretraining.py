@@ -6,10 +6,10 @@ goes home as it came; what comes out is a new one. The loop itself is in `genomi
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import logging
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,17 +18,32 @@ from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.corpus import Corpus, GenomeSource, SequenceSource, build_corpus
 from genomic_ulmfit.datasets.records import letters
-from genomic_ulmfit.errors import DatasetError
+from genomic_ulmfit.errors import DatasetError, SettingError
+from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, LanguageModel
 from genomic_ulmfit.net.batches import Ids, LMStream, known_segments
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.kmers import Direction, KmerVocab
 from genomic_ulmfit.net.learner import Recipe
-from genomic_ulmfit.net.lm_training import fit_language_model
+from genomic_ulmfit.net.lm_training import Training, bits_per_base, fit_language_model
 from genomic_ulmfit.net.markov import markov_bits
-from genomic_ulmfit.stages import card_with, digest_of, rescued, seeded, settings_of, training_parts
+from genomic_ulmfit.net.processes import is_first_process
+from genomic_ulmfit.net.resuming import Keeping
+from genomic_ulmfit.stages import card_with, digest_of, seeded, settings_of, training_parts
 
 __all__ = ["bits_per_base", "finetune", "pretrain"]
+
+_COLUMNS = [
+    "step",
+    "epoch",
+    "tokens",
+    "lr",
+    "train_bits_per_base",
+    "valid_bits_per_base",
+    "tokens_per_second",
+    "seconds",
+]
+_WALL_CLOCK = ("tokens_per_second", "seconds")
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +56,7 @@ def pretrain(
     config: AWDLSTMConfig | str = "small",
     epochs: int = 1,
     max_steps: int | None = None,
+    max_hours: float | None = None,
     exclude: object = None,
     exclude_similar: SequenceSource | Iterable[SequenceSource] | None = None,
     valid_fraction: float = 0.02,
@@ -53,7 +69,10 @@ def pretrain(
     precision: Precision = "auto",
     device: str | None = None,
     checkpoint: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_minutes: float = 5.0,
     cache: str | Path | None = None,
+    log_file: str | Path | None = None,
     progress: bool = True,
 ) -> LanguageModel:
     """Train a language model on unlabelled genomes.
@@ -69,12 +88,15 @@ def pretrain(
     direction : {"forward", "backward"}, optional
         In place of the vocabulary's: read each sequence from right to left and predict the k-mer to the left. What is
         derived from the model (`finetune`, `train_classifier`) reads as it does.
-    config : AWDLSTMConfig or {"small", "base"}
+    config : AWDLSTMConfig or {"small", "medium", "base"}
         Sizes and dropouts.
     epochs : int
         Passes over the genomes; both strands are one pass.
     max_steps : int, optional
         A budget in steps of ``batch_size * bptt`` k-mers, in place of `epochs`.
+    max_hours : float, optional
+        A budget of time, in place of `epochs`. It is turned into a number of steps once, by the speed of a few that are
+        taken back; the checkpoint keeps the number, and the card says it.
     exclude : list of Interval, or anything `read_intervals` reads, optional
         Regions that are left out of training and validation.
     exclude_similar : path, SeqRecord, Seq, Genome, or iterable of them, optional
@@ -97,7 +119,16 @@ def pretrain(
     device : str, optional
         A GPU where there is one if not given.
     checkpoint : str or Path, optional
-        Where to save what was learnt so far if the training is interrupted (Ctrl-C).
+        Where to write the state of the training now and then, and on Ctrl-C. It stays when the training is done:
+        delete it when the model is saved. One that is there is only gone on with, never written over.
+    resume : bool
+        Go on from the checkpoint: the same arguments give, on the same CPU, thread count and in float32, the tensors of
+        a training that was not stopped, bit for bit. `lr` and `precision` may be others. Where there is no checkpoint
+        the training begins anew.
+    checkpoint_minutes : float
+        Between two checkpoints; there is one at the end of a pass too, unless passes are short.
+    log_file : str or Path, optional
+        CSV to write at the end of each pass, and more often where a pass is long: losses in bits per base, rate, speed.
     cache : str or Path, optional
         Folder that keeps the encoded genomes for the next time; a temporary one if not given.
     progress : bool
@@ -113,8 +144,14 @@ def pretrain(
     ------
     DatasetError
         If nothing is left to learn from.
+    OSError
+        If `checkpoint` or `log_file` can't be written; before anything is learnt.
+    ResumeError
+        If the checkpoint is damaged or of another training, or is there and `resume` is False.
     SettingError
-        If a size is unknown or `valid_fraction` is not in [0, 1).
+        If a size is unknown, `valid_fraction` is not in [0, 1), or there are two budgets.
+    TrainingDivergedError
+        If the loss is no longer a number; the last checkpoint is kept.
     StorageError
         If `cache` can't be written to or has no room.
     UnknownChromosomeError, OutOfRangeError
@@ -122,6 +159,8 @@ def pretrain(
     """
     vocab = vocab or KmerVocab()
     vocab = vocab if direction is None else dataclasses.replace(vocab, direction=direction)
+    if max_steps is not None and max_hours is not None:
+        raise SettingError(f"max_steps is {max_steps} and max_hours {max_hours}; wanted one of them")
     settings = settings_of(config, drop_mult)
     corpus = build_corpus(
         genomes,
@@ -137,19 +176,25 @@ def pretrain(
     valid = LMStream(checked, batch_size=batch_size, bptt=bptt, shuffle=False) if checked else None
     model = seeded(seed, lambda: LanguageModel(vocab, settings))
     recipe = Recipe(lr=lr, seed=seed, precision=precision, device=device, progress=progress)
-    passes = 1 if max_steps is not None else epochs
-    with rescued(model, checkpoint):
-        history = fit_language_model(model, train, valid, epochs=passes, recipe=recipe)
+    done = fit_language_model(
+        model,
+        train,
+        valid,
+        epochs=1 if max_steps is not None else epochs,
+        max_hours=max_hours,
+        recipe=recipe,
+        keeping=Keeping(None if checkpoint is None else Path(checkpoint), checkpoint_minutes, resume),
+        report=_reporter(log_file, vocab.stride),
+    )
     stage = {
         "stage": "pretrain",
         **corpus.provenance,
         "both_strands": both_strands,
         "valid_fraction": valid_fraction,
-        "steps": passes * len(train),
         "batch_size": batch_size,
         "bptt": bptt,
     }
-    model.card = card_with({}, stage, recipe, _bits(history, vocab) | _yardsticks(corpus, vocab))
+    model.card = card_with({}, stage, recipe, _figures(done, vocab.stride) | _yardsticks(corpus, vocab))
     _log_bits(model.card["stages"][-1])
     return model
 
@@ -168,6 +213,9 @@ def finetune(
     precision: Precision = "auto",
     device: str | None = None,
     checkpoint: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_minutes: float = 5.0,
+    log_file: str | Path | None = None,
     progress: bool = True,
 ) -> LanguageModel:
     """Go on training a language model on the task's sequences, the lower layers at lower rates.
@@ -179,7 +227,9 @@ def finetune(
     records : iterable of SeqRecord
         Labels aren't used. Where records say ``split=``, only those of ``train`` are learnt, and the loss is
         reported on ``valid``; ``test`` is never touched.
-    epochs, both_strands, lr, batch_size, bptt, drop_mult, seed, precision, device, checkpoint, progress
+    epochs, both_strands, lr, batch_size, bptt, drop_mult, seed, precision, device : optional
+        As in `pretrain`.
+    checkpoint, resume, checkpoint_minutes, log_file, progress : optional
         As in `pretrain`.
 
     Returns
@@ -191,6 +241,8 @@ def finetune(
     ------
     DatasetError
         If no record has two known k-mers.
+    OSError, ResumeError, TrainingDivergedError
+        As in `pretrain`.
     """
     records = list(records)
     learnt, checked = training_parts(records)
@@ -199,23 +251,19 @@ def finetune(
     valid = _stream(vocab, [letters(record) for record in checked], False, batch_size, bptt) if checked else None
     tuned = _copy_language_model(model, settings_of(model.config, drop_mult))
     recipe = Recipe(lr=lr, discriminative=True, seed=seed, precision=precision, device=device, progress=progress)
-    with rescued(tuned, checkpoint):
-        history = fit_language_model(tuned, train, valid, epochs=epochs, recipe=recipe)
+    done = fit_language_model(
+        tuned,
+        train,
+        valid,
+        epochs=epochs,
+        recipe=recipe,
+        keeping=Keeping(None if checkpoint is None else Path(checkpoint), checkpoint_minutes, resume),
+        report=_reporter(log_file, vocab.stride),
+    )
     stage = {"stage": "finetune", "records": len(learnt), "both_strands": both_strands, "epochs": epochs}
     stage |= {"batch_size": batch_size, "bptt": bptt, "data_sha256": digest_of(learnt)}
-    tuned.card = card_with(model.card, stage, recipe, _bits(history, vocab))
+    tuned.card = card_with(model.card, stage, recipe, _figures(done, vocab.stride))
     return tuned
-
-
-def bits_per_base(nats_per_kmer: float, stride: int) -> float:
-    """Turn a language model's loss into bits per base: nats / ln 2 / stride.
-
-    Examples
-    --------
-    >>> round(bits_per_base(math.log(4), stride=1), 3)
-    2.0
-    """
-    return nats_per_kmer / math.log(2) / stride
 
 
 def _stream(
@@ -262,8 +310,52 @@ def _log_bits(stage: Mapping[str, Any]) -> None:
         _log.info("%.3f bits per base; beside it 2 by guessing, %s", stage["valid_bits_per_base"], markov)
 
 
-def _bits(history: list[dict[str, float]], vocab: KmerVocab) -> dict[str, float]:
-    """Return the last epoch's losses in bits per base."""
+def _figures(done: Training, stride: int) -> dict[str, Any]:
+    """Return what a card says of a training: no wall-clock times."""
+    curve = [
+        {name: value for name, value in row.items() if name not in _WALL_CLOCK} for row in _in_bits(done.rows, stride)
+    ]
+    last = {name: value for name, value in curve[-1].items() if name.endswith("bits_per_base")}
+    changed = {"changed": done.rates[1:]} if len(done.rates) > 1 else {}
     return {
-        name.replace("loss", "bits_per_base"): bits_per_base(value, vocab.stride) for name, value in history[-1].items()
+        "steps": done.steps,
+        "tokens": curve[-1]["tokens"],
+        "peak_lr": done.rates[-1]["rate"],
+        **changed,
+        **last,
+        "curve": curve,
     }
+
+
+def _in_bits(rows: Sequence[dict[str, Any]], stride: int) -> list[dict[str, Any]]:
+    """Return rows with their losses in bits per base."""
+    return [
+        {
+            name.replace("loss", "bits_per_base"): bits_per_base(value, stride) if name.endswith("loss") else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+
+
+def _reporter(log_file: str | Path | None, stride: int) -> Callable[[Sequence[dict[str, Any]]], None] | None:
+    """Return what writes the CSV anew when there is a new row, and write its first line."""
+    if log_file is None:
+        return None
+    path = Path(log_file)
+
+    def write(rows: Sequence[dict[str, Any]]) -> None:
+        with replacing(path) as temporary, open(temporary, "w", newline="") as handle:
+            writer = csv.DictWriter(handle, _COLUMNS)
+            writer.writeheader()
+            writer.writerows(_in_bits(rows, stride))
+
+    def report(rows: Sequence[dict[str, Any]]) -> None:
+        try:
+            write(rows)
+        except OSError as error:
+            _log.warning("%s: the log could not be written (%s)", path, error)
+
+    if is_first_process() and not path.exists():
+        write([])
+    return report

@@ -40,13 +40,29 @@ class _Lines:
         self.note = note or self.note
         if time.monotonic() - self.said > _SECONDS_BETWEEN_LINES:
             self.said = time.monotonic()
-            self.say(f"{100 * self.done / max(self.total, 1):.0f} %")
+            left = (self.total - self.done) * (self.said - self.began) / max(self.done, 1e-9)
+            self.say(f"{100 * self.done / max(self.total, 1):.0f} %, {duration(left)} left")
 
     def say(self, share: str) -> None:
         seconds = time.monotonic() - self.began
         rate = self.done / max(seconds, 1e-9)
+        shown = f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
         note = f", {self.note}" if self.note else ""
-        self.log.info("%s: %s, %.0f s, %.0f %s/s%s", self.what, share, seconds, rate, self.unit, note)
+        self.log.info("%s: %s, %.0f s, %s %s/s%s", self.what, share, seconds, shown, self.unit, note)
+
+
+def duration(seconds: float) -> str:
+    """Say a time in two units at most.
+
+    Examples
+    --------
+    >>> duration(45), duration(754), duration(9120)
+    ('45 s', '13 min', '2 h 32 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Bar:

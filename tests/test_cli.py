@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -191,6 +193,35 @@ def test_data_that_can_t_be_used_gives_one_line(by_class, capsys, arguments, sai
     assert not (by_class / "x.fa").exists()
 
 
+def test_a_language_model_goes_on_after_an_interruption(folder, capsys, monkeypatch):
+    from genomic_ulmfit.net.lm_run import Run
+
+    out, count = folder / "stopped.safetensors", Run.count
+    arguments = ["pretrain", folder / "genome.fa", "-o", out, "--k", "2", "--max-steps", "6", "--batch-size", "8"]
+    arguments += ["--precision", "fp32", "--log-file", folder / "stopped.csv", "--plot", folder / "stopped.svg"]
+
+    def interrupted(run: Run, *values: object) -> None:
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        count(run, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "count", interrupted)
+        assert run(capsys, *arguments)[0] == 130
+    assert (folder / "stopped.checkpoint.safetensors").exists()
+    assert not out.exists()
+    assert "go on with it" in refused(capsys, *arguments)
+    assert "is 6 there and 7 here" in refused(capsys, *arguments, "--resume", "--max-steps", "7")
+    assert run(capsys, *arguments, "--resume")[0] == 0
+    assert not (folder / "stopped.checkpoint.safetensors").exists()
+    header, *rows = (folder / "stopped.csv").read_text().splitlines()
+    assert header == "step,epoch,tokens,lr,train_bits_per_base,valid_bits_per_base,tokens_per_second,seconds"
+    assert rows[-1].startswith("6,")
+    assert "<svg" in (folder / "stopped.svg").read_text()
+    assert run(capsys, *arguments[:3], folder / "whole.safetensors", *arguments[4:])[0] == 0
+    assert out.read_bytes() == (folder / "whole.safetensors").read_bytes()
+
+
 def test_pretraining_says_what_it_left_out(built):
     model = gu.load(built / "lm.safetensors")
     assert model.vocab == gu.KmerVocab(2, 1)
@@ -323,6 +354,9 @@ def test_wrong_input_gives_one_line_and_status_2(built, wrong, capsys):
         (["dataset", genome, built / "tss.bed", "-o", wrong / "d.fa", "--mask", "80-120"], "START:END"),
         (["pretrain", genome, "-o", out, "--stride", "4"], "stride is 4"),
         (["pretrain", genome, "-o", out, "--k", "9"], "--k"),
+        (["pretrain", genome, "-o", out, "--max-hours", "0"], "max_hours is 0.0"),
+        (["pretrain", genome, "-o", out, "--max-hours", "1", "--max-steps", "1"], "wanted one of them"),
+        (["pretrain", genome, "-o", out, "--plot", wrong / "x.gif"], ".png, .svg or .pdf"),
         (["pretrain", genome, "-o", out, "--exclude", "chr9"], "chr9"),
         (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--lengths", "one"], "'one'"),
         (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--insert", "QQ"], "'QQ'"),

@@ -7,7 +7,15 @@ from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
 from genomic_ulmfit.errors import SettingError
-from genomic_ulmfit.plot import as_svg, plot_baselines, plot_distribution, plot_saliency, plot_scan, save_figure
+from genomic_ulmfit.plot import (
+    as_svg,
+    plot_baselines,
+    plot_distribution,
+    plot_losses,
+    plot_saliency,
+    plot_scan,
+    save_figure,
+)
 from tests.toy_models import CountGC
 
 
@@ -76,3 +84,18 @@ def test_an_svg_for_a_page_is_one_element_with_ids_of_its_own():
     assert one == as_svg(plot_baselines({"split": {"gc": 0.1}}), "one")
     ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (one, two)]
     assert ids[0] and not ids[0] & ids[1]
+
+
+def test_losses_are_drawn_against_what_was_read(tmp_path):
+    curve = [{"tokens": 10**6 * i, "train_bits_per_base": 2 - i / 10, "valid_bits_per_base": 2 - i / 9} for i in (1, 2)]
+    (axes,) = plot_losses(curve, references={"Markov, order 5": 1.94}).axes
+    assert [line.get_label() for line in axes.lines] == [
+        "training",
+        "validation",
+        "guess (2)",
+        "Markov, order 5 (1.94)",
+    ]
+    assert axes.lines[0].get_xydata().tolist() == [[1.0, 1.9], [2.0, 1.8]]
+    del curve[0]["valid_bits_per_base"], curve[1]["valid_bits_per_base"]
+    (axes,) = plot_losses(curve).axes
+    assert [line.get_label() for line in axes.lines] == ["training", "guess (2)"]

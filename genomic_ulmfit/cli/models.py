@@ -12,16 +12,21 @@ import genomic_ulmfit as gu
 from genomic_ulmfit.cli.app import app
 from genomic_ulmfit.cli.options import (
     BatchSize,
+    CheckpointMinutes,
     DataFile,
     Device,
     Epochs,
+    LogFile,
+    LossPlot,
     ModelFile,
     Precision,
     PrecisionOption,
     Rate,
+    Resume,
     Seed,
     Size,
     check_outputs,
+    check_picture,
     given,
     k_and_stride,
     learning_rate,
@@ -32,13 +37,14 @@ from genomic_ulmfit.cli.options import (
     write_text,
     wrote,
 )
+from genomic_ulmfit.net.processes import is_first_process
 
 
 @app.command()
 def pretrain(
     genomes: Annotated[list[Path], typer.Argument(help="FASTA, 2bit or GenBank files.", show_default=False)],
     output: Annotated[Path, output_file("Language model to write.")],
-    size: Annotated[Size, typer.Option(help="small is for two cores, base is the paper's.")] = Size.small,
+    size: Annotated[Size, typer.Option(help="small and medium are for two cores, base is the paper's.")] = Size.small,
     k: Annotated[int, typer.Option(min=1, max=8, help="Length of a k-mer in bp.")] = 3,
     stride: Annotated[int, typer.Option(min=1, max=8, help="bp from one k-mer to the next, at most k.")] = 1,
     backward: Annotated[
@@ -46,6 +52,7 @@ def pretrain(
     ] = False,
     epochs: Epochs = 1,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Budget in steps, in place of epochs.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Budget of time, in place of epochs.")] = None,
     exclude: Annotated[str | None, typer.Option(metavar="REGION|BED", help="What is held out.")] = None,
     exclude_similar: Annotated[
         list[Path] | None,
@@ -54,6 +61,10 @@ def pretrain(
     lr: Rate = None,
     batch_size: BatchSize = 64,
     drop_mult: Annotated[float | None, typer.Option(help="Factor on the dropouts.")] = None,
+    resume: Resume = False,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
+    log_file: LogFile = None,
+    plot: LossPlot = None,
     precision: PrecisionOption = Precision.auto,
     device: Device = None,
     seed: Seed = 0,
@@ -61,14 +72,18 @@ def pretrain(
     """Train a language model on unlabelled genomes.
 
     Example: genomic-ulmfit pretrain genome.fa.gz --exclude data.held-out.bed -o lm.safetensors
+
+    Several processes: torchrun --nproc-per-node 2 -m genomic_ulmfit.cli pretrain ...
     """
-    check_outputs(output)
+    check_outputs(output, log_file, plot)
+    check_picture(plot)
     model = gu.pretrain(
         genomes,
         vocab=gu.KmerVocab(k, stride, "backward" if backward else "forward"),
         config=size.value,
         epochs=epochs,
         max_steps=max_steps,
+        max_hours=max_hours,
         exclude=None if exclude is None else load_regions(exclude, map(gu.Genome, genomes)),
         exclude_similar=exclude_similar or None,
         batch_size=batch_size,
@@ -76,10 +91,13 @@ def pretrain(
         precision=precision.value,
         device=device,
         seed=seed,
-        checkpoint=output.with_suffix(".interrupted.safetensors"),
+        checkpoint=_checkpoint_of(output),
+        resume=resume,
+        checkpoint_minutes=checkpoint_minutes,
+        log_file=log_file,
         **given(lr=learning_rate(lr)),
     )
-    wrote(gu.save(model, output), f"language model, {_last_bits(model)}")
+    _finish(model, output, plot)
 
 
 @app.command()
@@ -91,6 +109,10 @@ def finetune(
     lr: Rate = None,
     batch_size: BatchSize = 64,
     drop_mult: Annotated[float | None, typer.Option(help="Factor on the dropouts.")] = None,
+    resume: Resume = False,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
+    log_file: LogFile = None,
+    plot: LossPlot = None,
     precision: PrecisionOption = Precision.auto,
     device: Device = None,
     seed: Seed = 0,
@@ -99,7 +121,8 @@ def finetune(
 
     Example: genomic-ulmfit finetune lm.safetensors data.fa -o lm2.safetensors
     """
-    check_outputs(output)
+    check_outputs(output, log_file, plot)
+    check_picture(plot)
     tuned = gu.finetune(
         load_language_model(model),
         gu.read_dataset(data),
@@ -109,10 +132,13 @@ def finetune(
         precision=precision.value,
         device=device,
         seed=seed,
-        checkpoint=output.with_suffix(".interrupted.safetensors"),
+        checkpoint=_checkpoint_of(output),
+        resume=resume,
+        checkpoint_minutes=checkpoint_minutes,
+        log_file=log_file,
         **given(lr=learning_rate(lr)),
     )
-    wrote(gu.save(tuned, output), f"language model, {_last_bits(tuned)}")
+    _finish(tuned, output, plot)
 
 
 @app.command()
@@ -257,6 +283,24 @@ def tune(
         wrote(write_text(json.dumps(report.to_dict(), indent=1) + "\n", json_file), "the table and all runs")
     if report.interrupted:
         raise KeyboardInterrupt
+
+
+def _checkpoint_of(output: Path) -> Path:
+    return output.with_suffix(".checkpoint.safetensors")
+
+
+def _finish(model: gu.LanguageModel, output: Path, plot: Path | None) -> None:
+    """Write a language model and the picture of its losses, in one process; then its checkpoint can go."""
+    if not is_first_process():
+        return
+    wrote(gu.save(model, output), f"language model, {_last_bits(model)}")
+    if plot is not None:
+        from genomic_ulmfit.plot import plot_losses, save_figure
+
+        stage = model.card["stages"][-1]
+        markov = {f"Markov order {order}": bits for order, bits in stage.get("markov_bits_per_base", {}).items()}
+        wrote(save_figure(plot_losses(stage["curve"], references=markov), plot), "its losses")
+    _checkpoint_of(output).unlink(missing_ok=True)
 
 
 def _last_bits(model: gu.LanguageModel) -> str:

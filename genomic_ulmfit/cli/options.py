@@ -17,22 +17,27 @@ from genomic_ulmfit.genome.tracks import track_format
 __all__ = [
     "Aliases",
     "BatchSize",
+    "CheckpointMinutes",
     "Circular",
     "DataFile",
     "Device",
     "Epochs",
     "Exact",
     "GenomeFile",
+    "LogFile",
+    "LossPlot",
     "ModelFile",
     "Precision",
     "PrecisionOption",
     "Rate",
     "ReadingPrecision",
+    "Resume",
     "Seed",
     "Size",
     "Strands",
     "Target",
     "check_outputs",
+    "check_picture",
     "given",
     "insert_word",
     "k_and_stride",
@@ -52,6 +57,7 @@ class Size(StrEnum):
     """Named configs."""
 
     small = "small"
+    medium = "medium"
     base = "base"
 
 
@@ -96,6 +102,12 @@ ModelFile = Annotated[Path, typer.Argument(help="Model file (.safetensors).", sh
 GenomeFile = Annotated[Path, typer.Argument(help="FASTA (plain, gzip, bgzip), 2bit or GenBank.", show_default=False)]
 DataFile = Annotated[Path, typer.Argument(help="Labelled FASTA, CSV or TSV.", show_default=False)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows a batch.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output, if there is one.")]
+CheckpointMinutes = Annotated[float, typer.Option(min=0, help="Minutes between two checkpoints.")]
+LogFile = Annotated[Path | None, typer.Option(help="CSV of losses, rate and speed to write.", show_default=False)]
+LossPlot = Annotated[
+    Path | None, typer.Option(help="Picture of the losses to write (.png, .svg, .pdf).", show_default=False)
+]
 
 
 def wrote(path: Path, what: str) -> None:
@@ -119,6 +131,14 @@ def check_outputs(*outputs: Path | None, track: Path | None = None, calls: Path 
         raise SettingError(f"{track}: BED holds calls, not scores; wanted .bedgraph or .bw")
     if calls is not None and track_format(calls) != "bed":
         raise SettingError(f"{calls}: calls are written as BED; wanted .bed or .bed.gz")
+
+
+def check_picture(picture: Path | None) -> None:
+    """Refuse, before hours are spent, a picture of a format that can't be written."""
+    if picture is not None:
+        from genomic_ulmfit.plot import picture_format
+
+        picture_format(picture)
 
 
 def insert_word(name: str, word: str) -> str:

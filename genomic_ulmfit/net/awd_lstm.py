@@ -94,9 +94,10 @@ class AWDLSTMConfig:
 
 SIZES: dict[str, AWDLSTMConfig] = {
     "small": AWDLSTMConfig(n_embedding=128, n_hidden=384, n_layers=2, pool="all", drop_mult=0.1),
+    "medium": AWDLSTMConfig(n_embedding=192, n_hidden=576, n_layers=3, pool="all", drop_mult=0.1),
     "base": AWDLSTMConfig(),
 }
-"""Named configs: ``base`` is the paper's, ``small`` is for two cores."""
+"""Named configs: ``base`` is the paper's, ``small`` is for two cores, ``medium`` for a night on them."""
 
 
 class LMOutput(NamedTuple):

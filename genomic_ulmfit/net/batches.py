@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, zip_longest
+from itertools import count, islice, pairwise, zip_longest
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ class LMStream:
     steps : int, optional
         Steps of one iteration; a whole pass if not given. More than a pass goes on with the next pass.
     seed : int
-        Of the dealing.
+        Of the dealing. Each pass is dealt by the seed and its own number, so that any place can be gone to.
     shuffle : bool
         False: deal in the given order, without the random offset of the first cut.
 
@@ -150,15 +151,15 @@ class LMStream:
     ) -> None:
         if not segments:
             raise ValueError("no stretch of two or more known k-mers to learn from")
-        self.segments, self.shuffle = list(segments), shuffle
+        self.segments, self.seed, self.shuffle = list(segments), seed, shuffle
         self.n_tokens = sum(len(segment) - 1 for segment in self.segments)
         self.batch_size = max(1, min(batch_size, self.n_tokens // 2))
         self.share = -(-self.n_tokens // self.batch_size)
         longest = min(self.share, max(len(segment) - 1 for segment in self.segments))
         self.bptt = -(-longest // -(-longest // bptt))
-        self.rng = np.random.default_rng(seed)
-        self._endless = self._passes()
-        self.steps = steps if steps is not None else self._steps_of_a_pass()
+        self.pass_steps = self._n_steps(self._deal(0))
+        self.steps = steps if steps is not None else self.pass_steps
+        self._endless = self.batches()
 
     def __len__(self) -> int:
         """Return the number of steps of one iteration."""
@@ -169,30 +170,42 @@ class LMStream:
         for _ in range(self.steps):
             yield next(self._endless)
 
-    def one_pass(self) -> Iterator[LMBatch]:
+    def batches(self, start: int = 0) -> Iterator[LMBatch]:
+        """Yield batches pass after pass without end, but not the first `start` of them."""
+        for number in count():
+            rows = self._deal(number)
+            n_steps = self._n_steps(rows)
+            if start < n_steps:
+                yield from map(self._batch, islice(self._windows(rows), start, None))
+            start = max(0, start - n_steps)
+
+    def one_pass(self, number: int = 0) -> Iterator[LMBatch]:
         """Yield the batches of one whole pass: each k-mer but the first of each segment is a target once."""
-        for windows in self._dealt_windows():
-            yield self._batch(windows)
+        yield from map(self._batch, self._windows(self._deal(number)))
 
-    def _passes(self) -> Iterator[LMBatch]:
-        while True:
-            yield from self.one_pass()
+    def digest(self) -> str:
+        """Return the sha256 of the segments: it tells one corpus from another."""
+        found = hashlib.sha256()
+        for segment in self.segments:
+            found.update(f" {len(segment)} {segment.dtype.itemsize} ".encode())
+            found.update(np.ascontiguousarray(segment).data)
+        return found.hexdigest()
 
-    def _dealt_windows(self) -> Iterator[list[tuple[Ids, bool]]]:
-        """Deal the pieces and yield each step's windows; rows that have ended give an empty one."""
-        rows = self._deal()
-        ended = [(row[0][:1], True) for row in rows]
-        for windows in zip_longest(*map(self._walk, rows)):  # a genome has millions: never all at once
-            yield [window or end for window, end in zip(windows, ended, strict=True)]
+    def _windows(self, rows: list[list[Ids]]) -> Iterator[tuple[tuple[Ids, bool], ...]]:
+        """Yield each step's windows; rows that have ended give an empty one."""
+        empty = [(row[0][:1], True) for row in rows]
+        for windows in zip_longest(*(self._walk(row) for row in rows)):
+            yield tuple(window or nothing for window, nothing in zip(windows, empty, strict=True))
 
-    def _steps_of_a_pass(self) -> int:
-        return max(sum(-(-(len(piece) - 1) // self.bptt) for piece in row) for row in self._deal())
+    def _n_steps(self, rows: list[list[Ids]]) -> int:
+        return max(sum(-(-(len(piece) - 1) // self.bptt) for piece in row) for row in rows)
 
-    def _deal(self) -> list[list[Ids]]:
-        """Cut segments into pieces and give each to the row with the least so far."""
-        pieces = [piece for segment in self.segments for piece in self._cut(segment)]
+    def _deal(self, number: int) -> list[list[Ids]]:
+        """Cut segments into pieces for a pass and give each to the row with the least so far."""
+        rng = np.random.default_rng((self.seed, number))
+        pieces = [piece for segment in self.segments for piece in self._cut(segment, rng)]
         if self.shuffle:
-            pieces = [pieces[i] for i in self.rng.permutation(len(pieces))]
+            pieces = [pieces[i] for i in rng.permutation(len(pieces))]
         rows: list[list[Ids]] = [[] for _ in range(self.batch_size)]
         heap = [(0, i) for i in range(self.batch_size)]
         for piece in sorted(pieces, key=len, reverse=True):
@@ -201,10 +214,10 @@ class LMStream:
             heapq.heappush(heap, (filled + len(piece), i))
         return [row for row in rows if row]
 
-    def _cut(self, segment: Ids) -> Iterator[Ids]:
+    def _cut(self, segment: Ids, rng: np.random.Generator) -> Iterator[Ids]:
         """Cut a segment longer than a row's share; neighbours share one k-mer: a target here, the start there."""
         n = len(segment) - 1
-        first = int(self.rng.integers(1, self.share + 1)) if self.shuffle and n > self.share else self.share
+        first = int(rng.integers(1, self.share + 1)) if self.shuffle and n > self.share else self.share
         cuts = [0, *range(first, n, self.share), n]
         for start, end in pairwise(cuts):
             yield segment[start : end + 1]
@@ -219,7 +232,7 @@ class LMStream:
                 yield piece[start : start + self.bptt + 1], start == 0
 
     @staticmethod
-    def _batch(windows: list[tuple[Ids, bool]]) -> LMBatch:
+    def _batch(windows: Sequence[tuple[Ids, bool]]) -> LMBatch:
         width = max(len(window) - 1 for window, _ in windows)
         ids = np.full((len(windows), width), PAD, dtype=np.int64)
         targets = np.full((len(windows), width), IGNORE, dtype=np.int64)

@@ -135,6 +135,8 @@ def _shown(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, dict):
         return f"({', '.join(f'{name}: {_shown(item)}' for name, item in value.items())})"
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "id" not in value[0]:
+        return f"{len(value)} rows"
     if isinstance(value, list):
         names = [item["id"] if isinstance(item, dict) else str(item) for item in value]
         return f"[{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}]"

@@ -19,17 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genomic_ulmfit.errors import TrainingDivergedError
+from genomic_ulmfit.errors import SettingError, TrainingDivergedError
 from genomic_ulmfit.net.awd_lstm import Classifier, LanguageModel
 from genomic_ulmfit.net.engine import Precision, best_device, has_bf16_units
 from genomic_ulmfit.progress import Progress
 
-__all__ = ["Recipe", "Steps", "learning", "one_cycle", "rate_of"]
+__all__ = ["FINDER_STEPS", "Recipe", "Steps", "learning", "one_cycle", "rate_of", "run_cycle", "square_sum", "tried"]
 
 # Between neighbouring layer groups. Howard & Ruder (section 3.2) take 2.6; with the few groups and epochs of the small
 # config the validation part of the E. coli gene starts prefers milder ones (MCC .81 at 2.6, .82 at 1.6, .85 at 1).
 _RATE_RATIO = 1.3
 _GRADIENT_NORM = 0.25  # Merity et al., section 5
+FINDER_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,12 @@ class _InPrecision(nn.Module):
     def __init__(self, net: nn.Module, precision: Precision, device: torch.device) -> None:
         super().__init__()
         self.net, self.device_type = net, device.type
+        self.shared = net  # or the net wrapped to share gradients among processes
         self.bf16 = precision == "bf16" or (precision == "auto" and has_bf16_units(device))
 
     def forward(self, *inputs: Any) -> Any:
         with torch.autocast(self.device_type, torch.bfloat16, enabled=self.bf16):
-            return self.net(*inputs)
+            return self.shared(*inputs)
 
 
 @contextmanager
@@ -130,24 +132,79 @@ def rate_of(learner: Any, recipe: Recipe) -> float | slice:
 
 
 def suggested_rate(learner: Any) -> float:
-    import fastai.callback.schedule  # noqa: F401 (adds lr_find and fit_one_cycle to Learner)
+    """Ask the LR finder (Smith), and put everything back as it was: in memory, in every process alike."""
+    from fastai.callback.schedule import ParamScheduler, SchedExp, valley
+    from fastai.learner import CancelFitException
 
-    return float(learner.lr_find(show_plot=False).valley)
+    class Finder(ParamScheduler):
+        best = math.inf
+
+        def before_batch(self) -> None:
+            self._update_val(self.train_iter / FINDER_STEPS)
+
+        def after_batch(self) -> None:
+            loss = float(self.smooth_loss)
+            self.best = min(self.best, loss)
+            if not loss <= 4 * self.best or self.train_iter >= FINDER_STEPS:  # NaN compares as False
+                raise CancelFitException
+
+    finder = Finder({"lr": SchedExp(1e-7, 10)})
+    with tried(learner):
+        learner.fit(FINDER_STEPS // len(learner.dls.train) + 1, cbs=finder)
+        rates, losses = (values[FINDER_STEPS // 10 : -5] for values in (learner.recorder.lrs, learner.recorder.losses))
+    if not len(losses):
+        raise SettingError("the LR finder saw the loss explode within a few steps; give lr as a number")
+    return float(valley(rates, losses, FINDER_STEPS)[0])
+
+
+@contextmanager
+def tried(learner: Any) -> Iterator[None]:
+    """Let the learner take steps that are not reported, without validation, and put weights and optimiser back."""
+    from fastai.callback.core import Callback
+    from fastai.learner import CancelValidException
+
+    class NoValidation(Callback):
+        def before_validate(self) -> None:
+            raise CancelValidException
+
+    if learner.opt is None:
+        learner.create_opt()
+    steps = next(cb for cb in learner.cbs if isinstance(cb, Steps))
+    net = learner.model.net
+    weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    kept = [{**learner.opt.state[p]} for p, *_ in learner.opt.all_params()]
+    for state in kept:  # the optimiser changes its moments in place
+        state.update((name, value.clone()) for name, value in state.items() if isinstance(value, Tensor))
+    steps.trying = True
+    try:
+        with learner.added_cbs(NoValidation()):
+            yield
+    finally:
+        steps.trying = False
+        learner.opt.zero_grad()
+        net.load_state_dict(weights)
+        for (p, *_), state in zip(learner.opt.all_params(), kept, strict=True):
+            learner.opt.state[p] = state
 
 
 def one_cycle(
     learner: Any, steps: Any, epochs: int, rate: float | slice, recipe: Recipe, bar: Progress
 ) -> list[dict[str, float]]:
     """Train through one cycle of the rate, and return each epoch's losses."""
-    import fastai.callback.schedule  # noqa: F401
-
     steps.bar, steps.valid_losses = bar, []
-    learner.fit_one_cycle(epochs, rate, moms=(0.9, 0.9, 0.9), wd=recipe.weight_decay)
+    run_cycle(learner, epochs, rate, recipe)
     steps.bar = None
     rows = [{"train_loss": float(values[0])} for values in learner.recorder.values]
     for row, valid_loss in zip(rows, steps.valid_losses, strict=False):  # none without a valid part
         row["valid_loss"] = valid_loss
     return rows
+
+
+def run_cycle(learner: Any, epochs: int, rate: float | slice, recipe: Recipe) -> None:
+    """Train through one cycle of the rate."""
+    import fastai.callback.schedule  # noqa: F401 (adds fit_one_cycle to Learner)
+
+    learner.fit_one_cycle(epochs, rate, moms=(0.9, 0.9, 0.9), wd=recipe.weight_decay)
 
 
 class Steps:
@@ -159,6 +216,7 @@ class Steps:
     order = 60  # after fastai's Recorder, whose smoothed loss is shown
     learn: Any
     training: bool
+    trying = False  # steps that will be taken back
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -181,6 +239,8 @@ class Steps:
             n_targets = int((self.learn.yb[0] >= 0).sum())
             self.valid_sum += (self.learn.loss.item() * n_targets, n_targets)
             return
+        if self.trying:
+            return
         value = self.learn.loss.item()
         if not math.isfinite(value):
             raise TrainingDivergedError(value, int(self.learn.train_iter))
@@ -195,7 +255,12 @@ class Steps:
 
 def _mean_square(x: Tensor, mask: Tensor) -> Tensor:
     """Return the mean square of `x` (batch, time, width) where `mask` (batch, time) is True."""
-    if not mask.all():
+    return square_sum(x, None if mask.all() else mask) / (mask.sum() * x.shape[2]).clamp(min=1)
+
+
+def square_sum(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the sum of squares of `x` (batch, time, width) where `mask` (batch, time) is True, or of all."""
+    if mask is not None:
         x = x * mask[..., None]
     values = x.float().flatten()
-    return torch.dot(values, values) / (mask.sum() * x.shape[2]).clamp(min=1)
+    return torch.dot(values, values)

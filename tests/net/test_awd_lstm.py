@@ -191,3 +191,10 @@ def test_the_target_is_the_only_class_that_is_not_background():
 def test_impossible_classifiers_are_refused(classes, window, anchor):
     with pytest.raises(ValueError, match="wanted"):
         Classifier(VOCAB, TINY, classes, window=window, anchor=anchor)
+
+
+def test_the_sizes_have_the_parameters_that_the_docs_name():
+    counts = {
+        name: sum(p.numel() for p in LanguageModel(KmerVocab(3), config).parameters()) for name, config in SIZES.items()
+    }
+    assert counts == {"small": 1_061_186, "medium": 5_036_994, "base": 20_238_066}
