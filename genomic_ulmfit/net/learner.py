@@ -13,18 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genomic_ulmfit.errors import TrainingDivergedError
-from genomic_ulmfit.net.awd_lstm import Classifier, LanguageModel
 from genomic_ulmfit.net.engine import Precision, best_device, has_bf16_units
 from genomic_ulmfit.progress import Progress
 
-__all__ = ["Recipe", "Steps", "learning", "one_cycle", "rate_of"]
+__all__ = ["InPrecision", "Recipe", "Steps", "finder_curve", "learning", "one_cycle", "rate_of", "stop_fitting"]
 
 # Between neighbouring layer groups. Howard & Ruder (section 3.2) take 2.6; with the few groups and epochs of the small
 # config the validation part of the E. coli gene starts prefers milder ones (MCC .81 at 2.6, .82 at 1.6, .85 at 1).
@@ -67,7 +66,7 @@ class Recipe:
     progress: bool = True
 
 
-class _InPrecision(nn.Module):
+class InPrecision(nn.Module):
     """A net whose forward pass runs under autocast."""
 
     def __init__(self, net: nn.Module, precision: Precision, device: torch.device) -> None:
@@ -76,13 +75,14 @@ class _InPrecision(nn.Module):
         self.bf16 = precision == "bf16" or (precision == "auto" and has_bf16_units(device))
 
     def forward(self, *inputs: Any) -> Any:
+        """Run the net."""
         with torch.autocast(self.device_type, torch.bfloat16, enabled=self.bf16):
             return self.net(*inputs)
 
 
 @contextmanager
 def learning(
-    model: LanguageModel | Classifier, train: Any, valid: Any, recipe: Recipe, make_steps: Callable[..., Any]
+    model: nn.Module, train: Any, valid: Any, recipe: Recipe, make_steps: Callable[..., Any]
 ) -> Iterator[tuple[Any, Any]]:
     """Give a Learner and the callback that does the steps; seed chance for as long, and bring the model home."""
     from fastai.callback.core import TrainEvalCallback
@@ -97,7 +97,7 @@ def learning(
         torch.manual_seed(recipe.seed)
         learner = Learner(
             DataLoaders(train, valid if valid is not None else [], device=device),
-            _InPrecision(model, recipe.precision, device),
+            InPrecision(model, recipe.precision, device),
             loss_func=steps.loss,
             opt_func=partial(Adam, mom=0.9, sqr_mom=0.99, decouple_wd=True),
             splitter=lambda wrapped: wrapped.net.layer_groups(),
@@ -133,6 +133,27 @@ def suggested_rate(learner: Any) -> float:
     import fastai.callback.schedule  # noqa: F401 (adds lr_find and fit_one_cycle to Learner)
 
     return float(learner.lr_find(show_plot=False).valley)
+
+
+def finder_curve(learner: Any, rate: float | slice) -> dict[str, Any]:
+    """Return the peak rate that was chosen, and the rates that the LR finder has just tried, with its smoothed losses.
+
+    The first and last steps, which the finder leaves out of its choice, are left out.
+    """
+    rates, losses = (np.array(values, dtype=float)[10:-5] for values in (learner.recorder.lrs, learner.recorder.losses))
+    chosen = rate.stop if isinstance(rate, slice) else rate
+    return {"chosen": chosen, "rates": [*map(_short, rates)], "losses": [*map(_short, losses)]}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def stop_fitting() -> NoReturn:
+    """End the `one_cycle` that runs, from a callback's event."""
+    from fastai.callback.core import CancelFitException
+
+    raise CancelFitException
 
 
 def one_cycle(
