@@ -64,8 +64,9 @@ def train_classifier(
     """Train a classifier on labelled records.
 
     From a language model, its layers are unfrozen one by one, the lower ones at lower rates. From a vocabulary and a
-    config (the naive baseline), all layers learn from the start at one rate. With a valid part, the weights of the
-    epoch with the lowest loss on it are what comes out. docs/training.md says where the defaults come from.
+    config (the naive baseline), all layers learn from the start at one rate. With a valid part, what comes out are the
+    weights of the epoch with the highest MCC on it, and of those the lowest loss. docs/training.md says where the
+    defaults come from.
 
     Parameters
     ----------
@@ -75,8 +76,8 @@ def train_classifier(
         With ``annotations["label"]``. Where records say ``split=``, only those of ``train`` are learnt, and those of
         ``valid`` tell which epoch was the best; without, the last epoch's weights come out.
     epochs : int, optional
-        Passes over the training part, over all stages. If not given, by its size: 6, or as many as make 100 steps a
-        stage and 200 in the last one. A net that has made a handful of steps calls everything the larger class.
+        Passes over the training part, over all stages. If not given, by its size: 6, or as many as make 50 steps a
+        stage and 150 in the last one. A net that has made a handful of steps calls everything the larger class.
     lr : float or "auto"
         Peak rate of the head's one-cycle schedule in each stage.
     batch_size : int, optional
@@ -86,7 +87,7 @@ def train_classifier(
         Factor on the loss of each class's records: "balanced" gives every class the same total. All are scaled to a
         mean of 1 over the training records.
     patience : int, optional
-        A stage ends after so many epochs without a lower loss on the valid part; never early if None.
+        A stage ends after so many epochs without a better one on the valid part; never early if None.
     max_backprop_tokens : int, optional
         Learn from the last so many k-mers of each record. What stands before them is read without gradients and
         pooled all the same. None: learn from all, whatever memory it takes.
@@ -120,6 +121,47 @@ def train_classifier(
     require_labels(checked, at_least=0)
     for sentence in quick_audit(records):
         _log.warning("the data set leaks: %s", sentence)
+    return _fine_tuned(
+        model,
+        learnt,
+        checked,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size or _batch_size_for(len(learnt)),
+        class_weights=class_weights,
+        patience=patience,
+        max_backprop_tokens=max_backprop_tokens,
+        drop_mult=drop_mult,
+        pool=pool,
+        seed=seed,
+        precision=precision,
+        device=device,
+        checkpoint=checkpoint,
+        log=log,
+        progress=progress,
+    )
+
+
+def _fine_tuned(
+    model: LanguageModel | tuple[KmerVocab, AWDLSTMConfig],
+    learnt: list[SeqRecord],
+    checked: list[SeqRecord],
+    *,
+    epochs: int | None,
+    lr: float | Literal["auto"],
+    batch_size: int,
+    class_weights: Literal["balanced"] | Mapping[str, float] | None,
+    patience: int | None,
+    max_backprop_tokens: int | None,
+    drop_mult: float | None,
+    pool: Literal["last", "all"] | None,
+    seed: int,
+    precision: Precision,
+    device: str | None,
+    checkpoint: str | Path | None,
+    log: str | Path | None,
+    progress: bool,
+) -> Classifier:
     vocab, config = (model.vocab, model.config) if isinstance(model, LanguageModel) else model
     classes = sorted(set(labels(learnt)), key=lambda name: (name != BACKGROUND, name))
     weights = _class_weights(class_weights, classes, labels(learnt))
@@ -129,7 +171,6 @@ def train_classifier(
     pretrained = isinstance(model, LanguageModel)
     if isinstance(model, LanguageModel):
         classifier.encoder.load_state_dict(model.encoder.state_dict())
-    batch_size = batch_size or _batch_size_for(len(learnt))
     train = _labelled(vocab, classes, learnt, batch_size, seed, max_backprop_tokens)
     valid = _labelled(vocab, classes, checked, batch_size, None, max_backprop_tokens) if checked else None
     n_groups = len(classifier.layer_groups())

@@ -7,7 +7,15 @@ from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
 from genomic_ulmfit.errors import SettingError
-from genomic_ulmfit.plot import as_svg, plot_baselines, plot_distribution, plot_saliency, plot_scan, save_figure
+from genomic_ulmfit.plot import (
+    as_svg,
+    plot_baselines,
+    plot_distribution,
+    plot_lr_finder,
+    plot_saliency,
+    plot_scan,
+    save_figure,
+)
 from tests.toy_models import CountGC
 
 
@@ -76,3 +84,18 @@ def test_an_svg_for_a_page_is_one_element_with_ids_of_its_own():
     assert one == as_svg(plot_baselines({"split": {"gc": 0.1}}), "one")
     ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (one, two)]
     assert ids[0] and not ids[0] & ids[1]
+
+
+def test_the_lr_finder_s_curves_have_a_line_and_a_mark_each():
+    curves = [{"chosen": rate, "rates": [1e-4, 1e-2, 1], "losses": [0.7, 0.5, 90]} for rate in (0.01, 0.02)]
+    (axes,) = plot_lr_finder(curves).axes
+    assert [line.get_xdata()[0] for line in axes.lines] == [1e-4, 0.01, 1e-4, 0.02]
+    assert axes.get_xscale() == "log"
+    assert 0.7 < axes.get_ylim()[1] < 1  # not up to the explosion
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["stage 1: 0.01", "stage 2: 0.02"]
+
+
+@pytest.mark.parametrize("curves", [[], [{"chosen": 0.1, "rates": [], "losses": []}]])
+def test_no_curve_of_the_lr_finder_is_refused(curves):
+    with pytest.raises(SettingError, match="lr='auto'"):
+        plot_lr_finder(curves)

@@ -17,6 +17,7 @@ __all__ = [
     "Aliases",
     "BatchSize",
     "Circular",
+    "ClassWeights",
     "DataFile",
     "Device",
     "Epochs",
@@ -68,6 +69,13 @@ class Precision(StrEnum):
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
+
+
+class ClassWeights(StrEnum):
+    """Of the loss."""
+
+    balanced = "balanced"
+    none = "none"
 
 
 def output_file(what: str) -> Any:

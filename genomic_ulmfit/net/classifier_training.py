@@ -18,10 +18,10 @@ from genomic_ulmfit.net.awd_lstm import Classifier, ClassifierOutput
 from genomic_ulmfit.net.batches import Ids, by_length, pad
 from genomic_ulmfit.net.engine import best_device
 from genomic_ulmfit.net.learner import (
-    InPrecision,
     Recipe,
     Steps,
     finder_curve,
+    in_precision,
     learning,
     one_cycle,
     rate_of,
@@ -36,8 +36,8 @@ KEPT_BYTES = 2**30
 """Most memory for what frozen layers gave; where it would take more they run again in each epoch."""
 
 _MOST_TOKENS = 2**16  # of those that gradients come from, a batch: 1.5 GB in the small config
-_LEAST_STEPS = 100
-_LEAST_LAST_STEPS = 200
+_LEAST_STEPS = 50
+_LEAST_LAST_STEPS = 150
 
 Scores = Callable[[NDArray[np.int64], NDArray[np.float32]], Mapping[str, float]]
 
@@ -52,7 +52,7 @@ class Fitted:
         For each epoch ``stage`` and ``epoch``, counted from 1, ``train_loss``, and with a valid part ``valid_loss``
         and what was asked to be scored. Losses are cross entropy in nats a record, weighted by class.
     best_epoch : int
-        The epoch whose weights came out: that of the lowest loss on the valid part, or the last.
+        The epoch whose weights came out, counted from 1: the best on the valid part, or without one the last.
     lr_finder : list of dict
         For each stage the rate that the LR finder chose, and its curve; empty where the rate was given.
     """
@@ -76,9 +76,10 @@ def fit_classifier(
 ) -> Fitted:
     """Train a classifier in place, stage by stage.
 
-    With a valid part, each stage ends with the weights of the best epoch so far: the lowest loss, which tells epochs
-    apart where a valid part of a few records gives them all the same accuracy. Frozen layers run without dropout, so
-    what they give is computed once a stage and kept, where that fits into `KEPT_BYTES`.
+    With a valid part, each stage ends with the weights of the best epoch so far: the highest MCC where `scores` gives
+    one, and of those the lowest loss. Loss alone would choose wrongly: a net grows too sure of itself long before its
+    calls get worse, and the epoch of the lowest loss is often the first, which calls everything one class. Frozen
+    layers run without dropout, so what they give is computed once a stage and kept, where that fits into `KEPT_BYTES`.
 
     Parameters
     ----------
@@ -95,7 +96,8 @@ def fit_classifier(
     patience : int, optional
         A stage ends after so many epochs without a better one; never before its time if not given.
     scores : callable, optional
-        Given true class indices (n_valid,) and class probabilities (n_valid, n_classes), what to put into the history.
+        Given true class indices (n_valid,) and class probabilities (n_valid, n_classes), what to put into the history;
+        "mcc" among it tells the best epoch.
     on_epoch : callable, optional
         Told what was reached, after each epoch.
 
@@ -133,12 +135,12 @@ def gradual_stages(n_groups: int, epochs: int) -> list[tuple[int, int]]:
 
 
 def least_steps(stages: Sequence[tuple[int, int]], steps_an_epoch: int) -> list[tuple[int, int]]:
-    """Give each stage epochs enough for 100 steps, and the last one for 200.
+    """Give each stage epochs enough for 50 steps, and the last one for 150.
 
     Examples
     --------
     >>> least_steps([(1, 1), (2, 1), (3, 4)], 2)
-    [(1, 50), (2, 50), (3, 100)]
+    [(1, 25), (2, 25), (3, 75)]
     >>> least_steps([(1, 1), (2, 1), (3, 4)], 125)
     [(1, 1), (2, 1), (3, 4)]
     """
@@ -203,10 +205,11 @@ class ClassifierBatches:
         batches = [batch for batch in dealt if len(batch) > 1]
         lonely = [batch[0] for batch in dealt if len(batch) == 1]  # batch norm learns nothing from one record
         batches += [lonely[i : i + 2] for i in range(0, len(lonely) - 1, 2)]
-        if len(lonely) % 2:
-            batches = batches or [[]]
-            batches[-1] = batches[-1] + lonely[-1:]
-        return batches
+        if len(lonely) % 2 == 0:
+            return batches
+        if not batches or len(batches[-1]) == 2:
+            return [*batches[:-1], [*(batches[-1] if batches else []), lonely[-1]]]
+        return [*batches[:-1], batches[-1][:-1], [batches[-1][-1], lonely[-1]]]  # a long one must not stretch a batch
 
 
 class _KeptBatches(ClassifierBatches):
@@ -263,7 +266,7 @@ def _can_be_kept(net: Thawed, parts: list[ClassifierBatches], recipe: Recipe) ->
     if net.n_frozen < config.n_layers:
         if any(part.max_backprop is not None and part.longest > part.max_backprop for part in parts):
             return False
-        size = 2 if InPrecision(net, recipe.precision, best_device(recipe.device)).bf16 else 4
+        size = 2 if in_precision(net, recipe).bf16 else 4
         n_bytes += sum(size * config.widths[net.n_frozen] * len(row) for part in parts for row in part.rows)
     return n_bytes <= KEPT_BYTES
 
@@ -272,7 +275,7 @@ def _can_be_kept(net: Thawed, parts: list[ClassifierBatches], recipe: Recipe) ->
 def _kept(net: Thawed, plain: ClassifierBatches, recipe: Recipe) -> _KeptBatches:
     """Run the frozen layers on all records, in the precision of the training."""
     device = best_device(recipe.device)
-    reader = InPrecision(Below(net), recipe.precision, device).to(device).eval()
+    reader = in_precision(Below(net), recipe).eval()
     x: dict[int, Tensor] = {}
     features: dict[int, Tensor] = {}
     for batch in plain._deal(None):
@@ -293,7 +296,7 @@ class _Watch:
         self.model, self.patience, self.scores, self.on_epoch = model, patience, scores, on_epoch
         self.fitted = Fitted()
         self.stage = self.waited = 0
-        self.lowest = math.inf
+        self.best = (-math.inf, -math.inf)  # MCC, and the loss turned round
         self.weights: dict[str, Tensor] | None = None
 
     def begin_stage(self) -> None:
@@ -311,8 +314,8 @@ class _Watch:
         self.waited += 1
         if "valid_loss" not in row:
             self.fitted.best_epoch = len(history)
-        elif row["valid_loss"] < self.lowest:
-            self.fitted.best_epoch, self.lowest, self.waited = len(history), row["valid_loss"], 0
+        elif (found := (row.get("valid_mcc", 0.0), -row["valid_loss"])) > self.best:
+            self.fitted.best_epoch, self.best, self.waited = len(history), found, 0
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.on_epoch(self.fitted)
         return "valid_loss" in row and self.patience is not None and self.waited >= self.patience

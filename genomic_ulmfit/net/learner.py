@@ -23,7 +23,7 @@ from genomic_ulmfit.errors import TrainingDivergedError
 from genomic_ulmfit.net.engine import Precision, best_device, has_bf16_units
 from genomic_ulmfit.progress import Progress
 
-__all__ = ["InPrecision", "Recipe", "Steps", "finder_curve", "learning", "one_cycle", "rate_of", "stop_fitting"]
+__all__ = ["Recipe", "Steps", "finder_curve", "in_precision", "learning", "one_cycle", "rate_of", "stop_fitting"]
 
 # Between neighbouring layer groups. Howard & Ruder (section 3.2) take 2.6; with the few groups and epochs of the small
 # config the validation part of the E. coli gene starts prefers milder ones (MCC .81 at 2.6, .82 at 1.6, .85 at 1).
@@ -66,7 +66,7 @@ class Recipe:
     progress: bool = True
 
 
-class InPrecision(nn.Module):
+class _InPrecision(nn.Module):
     """A net whose forward pass runs under autocast."""
 
     def __init__(self, net: nn.Module, precision: Precision, device: torch.device) -> None:
@@ -75,9 +75,14 @@ class InPrecision(nn.Module):
         self.bf16 = precision == "bf16" or (precision == "auto" and has_bf16_units(device))
 
     def forward(self, *inputs: Any) -> Any:
-        """Run the net."""
         with torch.autocast(self.device_type, torch.bfloat16, enabled=self.bf16):
             return self.net(*inputs)
+
+
+def in_precision(net: nn.Module, recipe: Recipe) -> _InPrecision:
+    """Wrap a net as a training does: on its device, in its precision."""
+    device = best_device(recipe.device)
+    return _InPrecision(net, recipe.precision, device).to(device)
 
 
 @contextmanager
@@ -97,7 +102,7 @@ def learning(
         torch.manual_seed(recipe.seed)
         learner = Learner(
             DataLoaders(train, valid if valid is not None else [], device=device),
-            InPrecision(model, recipe.precision, device),
+            _InPrecision(model, recipe.precision, device),
             loss_func=steps.loss,
             opt_func=partial(Adam, mom=0.9, sqr_mom=0.99, decouple_wd=True),
             splitter=lambda wrapped: wrapped.net.layer_groups(),
@@ -140,9 +145,12 @@ def finder_curve(learner: Any, rate: float | slice) -> dict[str, Any]:
 
     The first and last steps, which the finder leaves out of its choice, are left out.
     """
-    rates, losses = (np.array(values, dtype=float)[10:-5] for values in (learner.recorder.lrs, learner.recorder.losses))
+    tried = [
+        (float(rate), float(loss)) for rate, loss in zip(learner.recorder.lrs, learner.recorder.losses, strict=True)
+    ]
+    shown = [(_short(rate), _short(loss)) for rate, loss in tried[10:-5] if math.isfinite(loss)]
     chosen = rate.stop if isinstance(rate, slice) else rate
-    return {"chosen": chosen, "rates": [*map(_short, rates)], "losses": [*map(_short, losses)]}
+    return {"chosen": chosen, "rates": [rate for rate, _ in shown], "losses": [loss for _, loss in shown]}
 
 
 def _short(value: float) -> float:
