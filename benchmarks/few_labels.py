@@ -52,14 +52,24 @@ def fine_tuned(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRe
     return gu.predict_proba(gu.train_classifier(lm, learnt, seed=seed, progress=False), tested)
 
 
+def unweighted(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
+    return gu.predict_proba(gu.train_classifier(lm, learnt, class_weights=None, seed=seed, progress=False), tested)
+
+
 def four_mers(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
     known = part(learnt, "train")
     return kmer(known, np.array([CLASSES.index(label) for label in labels(known)]), tested, len(CLASSES))
 
 
-METHODS: dict[str, Method] = {"from scratch": scratch, "fine-tuned": fine_tuned, "4-mer regression": four_mers}
+METHODS: dict[str, Method] = {
+    "from scratch": scratch,
+    "fine-tuned": fine_tuned,
+    "4-mer regression": four_mers,
+    "unweighted": unweighted,
+}
 """Each is given the language model, records of the parts train and valid, those to score, and a seed; it returns the
 class probabilities (n_tested, 2)."""
+USUAL = ["from scratch", "fine-tuned", "4-mer regression"]
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="of pretraining, without --lm")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--labels", type=int, nargs="+", default=list(LABELS))
-    parser.add_argument("--only", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
+    parser.add_argument("--only", nargs="+", default=USUAL, choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--workers", type=int, default=2, help="processes, each of one thread")
     parser.add_argument("--quick", action="store_true", help="one seed of 20 masked labels: only to see that it runs")
     options = parser.parse_args()

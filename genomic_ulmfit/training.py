@@ -50,7 +50,7 @@ def train_classifier(
     lr: float | Literal["auto"] = 5e-3,
     batch_size: int | None = None,
     class_weights: Literal["balanced"] | Mapping[str, float] | None = "balanced",
-    patience: int | None = 10,
+    patience: int | None = 20,
     max_backprop_tokens: int | None = 3500,
     drop_mult: float | None = None,
     pool: Literal["last", "all"] | None = None,
@@ -65,8 +65,8 @@ def train_classifier(
 
     From a language model, its layers are unfrozen one by one, the lower ones at lower rates. From a vocabulary and a
     config (the naive baseline), all layers learn from the start at one rate. With a valid part, what comes out are the
-    weights of the epoch with the highest MCC on it, and of those the lowest loss. docs/training.md says where the
-    defaults come from.
+    weights of the epoch with the highest MCC on it, and of those the lowest loss; the last epoch's if no MCC is above
+    0. docs/training.md says where the defaults come from.
 
     Parameters
     ----------

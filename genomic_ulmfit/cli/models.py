@@ -129,7 +129,7 @@ def train(
     ] = ClassWeights.balanced,
     patience: Annotated[
         int, typer.Option(min=0, help="Epochs without a better one after which a stage ends; 0: never early.")
-    ] = 10,
+    ] = 20,
     max_backprop_tokens: Annotated[
         int, typer.Option(min=0, help="Learn from the last so many k-mers of a record; 0: all. Pooling covers all.")
     ] = 3500,

@@ -78,8 +78,11 @@ def fit_classifier(
 
     With a valid part, each stage ends with the weights of the best epoch so far: the highest MCC where `scores` gives
     one, and of those the lowest loss. Loss alone would choose wrongly: a net grows too sure of itself long before its
-    calls get worse, and the epoch of the lowest loss is often the first, which calls everything one class. Frozen
-    layers run without dropout, so what they give is computed once a stage and kept, where that fits into `KEPT_BYTES`.
+    calls get worse, and the epoch of the lowest loss is often the first, which calls everything one class. Until an MCC
+    is above 0 the valid part has told nothing: no stage ends early, and the last weights stay.
+
+    Frozen layers run without dropout, so what they give is computed once a stage and kept, where that fits into
+    `KEPT_BYTES`.
 
     Parameters
     ----------
@@ -296,7 +299,7 @@ class _Watch:
         self.model, self.patience, self.scores, self.on_epoch = model, patience, scores, on_epoch
         self.fitted = Fitted()
         self.stage = self.waited = 0
-        self.best = (-math.inf, -math.inf)  # MCC, and the loss turned round
+        self.best = (0.0, -math.inf)  # MCC, and the loss turned round
         self.weights: dict[str, Tensor] | None = None
 
     def begin_stage(self) -> None:
@@ -311,14 +314,16 @@ class _Watch:
         """Take an epoch down; tell whether the stage should end."""
         history = self.fitted.history
         history.append({"stage": self.stage, "epoch": len(history) + 1, **row})
-        self.waited += 1
-        if "valid_loss" not in row:
-            self.fitted.best_epoch = len(history)
-        elif (found := (row.get("valid_mcc", 0.0), -row["valid_loss"])) > self.best:
+        found = (row.get("valid_mcc", 1.0), -row["valid_loss"]) if "valid_loss" in row else (0.0, 0.0)
+        if found[0] > 0 and found > self.best:
             self.fitted.best_epoch, self.best, self.waited = len(history), found, 0
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        elif self.weights is None:
+            self.fitted.best_epoch = len(history)
+        else:
+            self.waited += 1
         self.on_epoch(self.fitted)
-        return "valid_loss" in row and self.patience is not None and self.waited >= self.patience
+        return self.patience is not None and self.waited >= self.patience
 
 
 class _ClassifierSteps(Steps):

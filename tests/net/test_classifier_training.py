@@ -88,6 +88,17 @@ def test_the_best_epoch_is_that_of_the_highest_mcc_and_then_of_the_lowest_loss()
     assert watch.fitted.best_epoch == 3
 
 
+def test_a_valid_part_that_has_told_nothing_chooses_no_epoch_and_ends_no_stage():
+    watch = training._Watch(classifier(), 1, None, lambda _: None)
+    stops = [
+        watch.epoch_ended({"valid_loss": loss, "valid_mcc": mcc}) for loss, mcc in ((0.1, 0), (0.5, -0.2), (0.6, 0))
+    ]
+    assert (stops, watch.fitted.best_epoch, watch.weights) == ([False] * 3, 3, None)
+    assert not watch.epoch_ended({"valid_loss": 0.9, "valid_mcc": 0.1})
+    assert watch.epoch_ended({"valid_loss": 0.1, "valid_mcc": 0.0})
+    assert watch.fitted.best_epoch == 4
+
+
 def test_a_stage_ends_when_patience_does():
     watch = training._Watch(classifier(), 2, None, lambda _: None)
     watch.begin_stage()
