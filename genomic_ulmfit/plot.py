@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ __all__ = [
     "plot_baselines",
     "plot_distribution",
     "plot_losses",
+    "plot_lr_finder",
     "plot_saliency",
     "plot_scan",
     "save_figure",
@@ -226,6 +227,45 @@ def plot_baselines(scores: Mapping[str, Mapping[str, float]], *, xlabel: str = "
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def plot_lr_finder(curves: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw what the LR finder saw before each stage of a training, and the rates it chose.
+
+    Parameters
+    ----------
+    curves : sequence of mapping
+        ``rates``, the smoothed ``losses`` there and the ``chosen`` rate, as a card's ``lr_finder`` has them.
+
+    Returns
+    -------
+    matplotlib Figure
+        5 inches wide, with a logarithmic axis of rates; losses far above the first one are cut off.
+
+    Raises
+    ------
+    SettingError
+        If there are no curves: the rate was given, or the finder's loss was no number from the start.
+    """
+    from matplotlib.figure import Figure
+
+    curves = [curve for curve in curves if curve["losses"]]
+    if not curves:
+        raise SettingError("the LR finder has no curve to draw; it looks for a rate with lr='auto' only")
+    figure = Figure(figsize=(5, 2.8), layout="constrained", dpi=200)
+    axes = figure.subplots()
+    for i, curve in enumerate(curves):
+        color, line = _LINES[i % len(_LINES)]
+        label = f"stage {i + 1}: {curve['chosen']:.2g}"
+        axes.plot(curve["rates"], curve["losses"], line, color=color, linewidth=1.5, label=label)
+        axes.axvline(curve["chosen"], color=color, linestyle=line, linewidth=0.8)
+    lowest = min(min(curve["losses"]) for curve in curves)
+    first = max(curve["losses"][0] for curve in curves)
+    axes.set_ylim(lowest - 0.2 * (first - lowest), first + 0.5 * (first - lowest))  # the explosion hides the valley
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

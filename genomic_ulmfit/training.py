@@ -5,19 +5,29 @@ The language model handed in goes home as it came. The loop itself is in `genomi
 
 from __future__ import annotations
 
+import csv
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
 
 from genomic_ulmfit.datasets.audit import quick_audit
+from genomic_ulmfit.datasets.metrics import metrics
 from genomic_ulmfit.datasets.records import labels, require_labels
-from genomic_ulmfit.errors import DatasetError
+from genomic_ulmfit.errors import DatasetError, SettingError
+from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.awd_lstm import BACKGROUND, AWDLSTMConfig, Classifier, LanguageModel
-from genomic_ulmfit.net.classifier_training import ClassifierBatches, fit_classifier, gradual_stages
+from genomic_ulmfit.net.classifier_training import (
+    ClassifierBatches,
+    Fitted,
+    fit_classifier,
+    gradual_stages,
+    least_steps,
+)
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.learner import Recipe
@@ -28,48 +38,72 @@ __all__ = ["train_classifier"]
 
 _log = logging.getLogger(__name__)
 
+_EPOCHS = 6
+_BATCH_SIZE, _LEAST_BATCH = 64, 16
+
 
 def train_classifier(
     model: LanguageModel | tuple[KmerVocab, AWDLSTMConfig],
     records: Iterable[SeqRecord],
     *,
-    epochs: int = 6,
+    epochs: int | None = None,
     lr: float | Literal["auto"] = 5e-3,
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    class_weights: Literal["balanced"] | Mapping[str, float] | None = "balanced",
+    patience: int | None = 20,
+    max_backprop_tokens: int | None = 3500,
     drop_mult: float | None = None,
     pool: Literal["last", "all"] | None = None,
     seed: int = 0,
     precision: Precision = "auto",
     device: str | None = None,
     checkpoint: str | Path | None = None,
+    log: str | Path | None = None,
     progress: bool = True,
 ) -> Classifier:
     """Train a classifier on labelled records.
 
     From a language model, its layers are unfrozen one by one, the lower ones at lower rates. From a vocabulary and a
-    config (the naive baseline), all layers learn from the start at one rate, for the same number of epochs.
+    config (the naive baseline), all layers learn from the start at one rate. With a valid part, what comes out are the
+    weights of the epoch with the highest MCC on it, and of those the lowest loss; the last epoch's if no MCC is above
+    0. docs/training.md says where the defaults come from.
 
     Parameters
     ----------
     model : LanguageModel, or (KmerVocab, AWDLSTMConfig)
         Left as it is.
     records : iterable of SeqRecord
-        With ``annotations["label"]``. Where records say ``split=``, only those of ``train`` are learnt, and the loss is
-        reported on ``valid``.
-    epochs : int
-        Passes over the training part, over all stages.
+        With ``annotations["label"]``. Where records say ``split=``, only those of ``train`` are learnt, and those of
+        ``valid`` tell which epoch was the best; without, the last epoch's weights come out.
+    epochs : int, optional
+        Passes over the training part, over all stages. If not given, by its size: 6, or as many as make 50 steps a
+        stage and 150 in the last one. A net that has made a handful of steps calls everything the larger class.
     lr : float or "auto"
         Peak rate of the head's one-cycle schedule in each stage.
+    batch_size : int, optional
+        Records a batch. If not given, by the size of the training part: 64, or a tenth of fewer records but at least
+        16, then evened out, so that no batch is too small for batch norm.
+    class_weights : "balanced", mapping of str to float, or None
+        Factor on the loss of each class's records: "balanced" gives every class the same total. All are scaled to a
+        mean of 1 over the training records.
+    patience : int, optional
+        A stage ends after so many epochs without a better one on the valid part; never early if None.
+    max_backprop_tokens : int, optional
+        Learn from the last so many k-mers of each record. What stands before them is read without gradients and
+        pooled all the same. None: learn from all, whatever memory it takes.
     pool : {"last", "all"}, optional
         Which LSTM layers the head pools, in place of the config's.
-    batch_size, drop_mult, seed, precision, device, checkpoint, progress
+    log : str or Path, optional
+        CSV of the history, written anew after each epoch.
+    drop_mult, seed, precision, device, checkpoint, progress
         As in `pretrain`.
 
     Returns
     -------
     Classifier
         In evaluation mode. Its classes are the labels in order, "background" first; window and anchor are the
-        records', where all have the same.
+        records', where all have the same. The last stage of its card has the ``history`` with loss, accuracy and MCC
+        of each epoch, the ``best_epoch`` counted from 1, and with ``lr="auto"`` the LR finder's curves.
 
     Raises
     ------
@@ -77,42 +111,166 @@ def train_classifier(
         If records have no labels or fewer than two classes.
     SequenceTooShortError
         If a record is shorter than k.
+    SettingError
+        If a number is out of range, or `class_weights` are not positive numbers of all classes.
     """
+    _check_settings(epochs, batch_size, patience, max_backprop_tokens)
     records = list(records)
     learnt, checked = training_parts(records)
     require_labels(learnt)
     require_labels(checked, at_least=0)
     for sentence in quick_audit(records):
         _log.warning("the data set leaks: %s", sentence)
+    return _fine_tuned(
+        model,
+        learnt,
+        checked,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size or _batch_size_for(len(learnt)),
+        class_weights=class_weights,
+        patience=patience,
+        max_backprop_tokens=max_backprop_tokens,
+        drop_mult=drop_mult,
+        pool=pool,
+        seed=seed,
+        precision=precision,
+        device=device,
+        checkpoint=checkpoint,
+        log=log,
+        progress=progress,
+    )
+
+
+def _fine_tuned(
+    model: LanguageModel | tuple[KmerVocab, AWDLSTMConfig],
+    learnt: list[SeqRecord],
+    checked: list[SeqRecord],
+    *,
+    epochs: int | None,
+    lr: float | Literal["auto"],
+    batch_size: int,
+    class_weights: Literal["balanced"] | Mapping[str, float] | None,
+    patience: int | None,
+    max_backprop_tokens: int | None,
+    drop_mult: float | None,
+    pool: Literal["last", "all"] | None,
+    seed: int,
+    precision: Precision,
+    device: str | None,
+    checkpoint: str | Path | None,
+    log: str | Path | None,
+    progress: bool,
+) -> Classifier:
     vocab, config = (model.vocab, model.config) if isinstance(model, LanguageModel) else model
     classes = sorted(set(labels(learnt)), key=lambda name: (name != BACKGROUND, name))
+    weights = _class_weights(class_weights, classes, labels(learnt))
     window, anchor = _window_and_anchor(learnt)
     settings = settings_of(config, drop_mult, pool)
     classifier = seeded(seed, lambda: Classifier(vocab, settings, classes, window=window, anchor=anchor))
+    pretrained = isinstance(model, LanguageModel)
     if isinstance(model, LanguageModel):
         classifier.encoder.load_state_dict(model.encoder.state_dict())
-    train = _labelled(vocab, classes, learnt, batch_size, seed)
-    valid = _labelled(vocab, classes, checked, batch_size, None) if checked else None
-    pretrained = isinstance(model, LanguageModel)
+    train = _labelled(vocab, classes, learnt, batch_size, seed, max_backprop_tokens)
+    valid = _labelled(vocab, classes, checked, batch_size, None, max_backprop_tokens) if checked else None
     n_groups = len(classifier.layer_groups())
-    stages = gradual_stages(n_groups, epochs) if pretrained else [(n_groups, epochs)]
+    stages = gradual_stages(n_groups, epochs or _EPOCHS) if pretrained else [(n_groups, epochs or _EPOCHS)]
     recipe = Recipe(lr=lr, discriminative=pretrained, seed=seed, precision=precision, device=device, progress=progress)
     with rescued(classifier, checkpoint):
-        history = fit_classifier(classifier, train, valid, stages=stages, recipe=recipe)
-    stage = {"stage": "train", "from_scratch": not pretrained, "records": len(learnt), "epochs": epochs}
-    stage |= {"batch_size": batch_size, "data_sha256": digest_of(learnt)}
-    classifier.card = card_with(model.card if isinstance(model, LanguageModel) else {}, stage, recipe, history[-1])
+        fitted = fit_classifier(
+            classifier,
+            train,
+            valid,
+            stages=stages if epochs else least_steps(stages, len(train)),
+            recipe=recipe,
+            class_weights=weights,
+            patience=patience,
+            scores=_scores,
+            on_epoch=None if log is None else lambda so_far: _write_log(so_far, log),
+        )
+    stage = {"stage": "train", "from_scratch": not pretrained, "records": len(learnt), "epochs": len(fitted.history)}
+    stage |= {"batch_size": batch_size, "patience": patience, "max_backprop_tokens": max_backprop_tokens}
+    stage |= {"class_weights": dict(zip(classes, weights.tolist(), strict=True)), "data_sha256": digest_of(learnt)}
+    stage |= {"best_epoch": fitted.best_epoch, "history": fitted.history}
+    if fitted.lr_finder:
+        stage["lr_finder"] = fitted.lr_finder
+    before = model.card if isinstance(model, LanguageModel) else {}
+    best = {name: value for name, value in fitted.history[fitted.best_epoch - 1].items() if "_" in name}
+    classifier.card = card_with(before, stage, recipe, best)
     return classifier
 
 
+def _check_settings(
+    epochs: int | None, batch_size: int | None, patience: int | None, max_backprop_tokens: int | None
+) -> None:
+    given = {"epochs": epochs, "patience": patience, "max_backprop_tokens": max_backprop_tokens}
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise SettingError(f"{name} is {value}, wanted 1 or more")
+    if batch_size is not None and batch_size < 2:
+        raise SettingError(f"batch_size is {batch_size}, wanted 2 or more: batch norm learns nothing from one record")
+
+
+def _batch_size_for(n_records: int) -> int:
+    """Return the default batch size: about ten steps an epoch or more, all with nearly the same number of records.
+
+    Examples
+    --------
+    >>> [_batch_size_for(n) for n in (5, 20, 100, 1000, 8000)]
+    [5, 10, 15, 63, 64]
+    """
+    most = min(_BATCH_SIZE, max(_LEAST_BATCH, n_records // 10))
+    n_batches = -(-n_records // most)
+    return max(2, -(-n_records // n_batches))
+
+
+def _class_weights(
+    wanted: Literal["balanced"] | Mapping[str, float] | None, classes: list[str], known: list[str]
+) -> NDArray[np.float32]:
+    """Return the weight of each class; their mean over the training records, whose labels are `known`, is 1."""
+    counts = np.array([known.count(name) for name in classes])
+    if wanted is None:
+        return np.ones(len(classes), dtype=np.float32)
+    if isinstance(wanted, str):
+        if wanted != "balanced":
+            raise SettingError(f"class_weights is {wanted!r}, wanted 'balanced', a number for each class, or None")
+        weights = 1 / counts
+    else:
+        if set(wanted) != set(classes):
+            raise SettingError(f"class_weights are of {sorted(wanted)}, wanted those of {sorted(classes)}")
+        weights = np.array([wanted[name] for name in classes], dtype=float)
+        if not (np.isfinite(weights).all() and (weights > 0).all()):
+            raise SettingError(f"class_weights are {dict(wanted)}, wanted positive numbers")
+    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+
+
+def _scores(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, float]:
+    found = metrics(truth, probabilities)
+    return {name: found[name] for name in ("accuracy", "mcc")}
+
+
+def _write_log(fitted: Fitted, path: str | Path) -> None:
+    """Write the history as CSV, a row an epoch."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(fitted.history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(fitted.history)
+
+
 def _labelled(
-    vocab: KmerVocab, classes: list[str], records: list[SeqRecord], batch_size: int, seed: int | None
+    vocab: KmerVocab,
+    classes: list[str],
+    records: list[SeqRecord],
+    batch_size: int,
+    seed: int | None,
+    max_backprop: int | None,
 ) -> ClassifierBatches:
     unknown = set(labels(records)) - set(classes)
     if unknown:
         raise DatasetError(f"the valid part has labels {sorted(unknown)} that the training part has not")
     indices = np.array([classes.index(label) for label in labels(records)], dtype=np.int64)
-    return ClassifierBatches(encode_records(vocab, records), indices, batch_size=batch_size, seed=seed)
+    rows = encode_records(vocab, records)
+    return ClassifierBatches(rows, indices, batch_size=batch_size, seed=seed, max_backprop=max_backprop)
 
 
 def _window_and_anchor(records: list[SeqRecord]) -> tuple[int | None, int | None]:

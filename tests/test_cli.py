@@ -39,7 +39,8 @@ def built(folder):
         f"pretrain {folder}/genome.fa -o {folder}/lm.safetensors --k 2 --max-steps 3 --batch-size 8"
         f" --exclude {folder}/data.held-out.bed",
         f"finetune {folder}/lm.safetensors {folder}/data.fa -o {folder}/lm2.safetensors",
-        f"train {folder}/lm2.safetensors {folder}/data.fa -o {folder}/clf.safetensors --epochs 1",
+        f"train {folder}/lm2.safetensors {folder}/data.fa -o {folder}/clf.safetensors --epochs 1 --lr auto"
+        f" --log {folder}/epochs.csv --lr-plot {folder}/lr.png",
         f"train {folder}/lm2.safetensors {folder}/data.fa -o {folder}/naive.safetensors --epochs 1 --from-scratch",
     ]
     for step in steps:
@@ -222,6 +223,11 @@ def test_a_language_model_goes_on_after_an_interruption(folder, capsys, monkeypa
     assert out.read_bytes() == (folder / "whole.safetensors").read_bytes()
 
 
+def test_training_writes_its_epochs_and_the_lr_finder_s_picture(built):
+    assert (built / "epochs.csv").read_text().splitlines()[0].startswith("stage,epoch,train_loss,valid_loss")
+    assert (built / "lr.png").read_bytes()[:4] == b"\x89PNG"
+
+
 def test_pretraining_says_what_it_left_out(built):
     model = gu.load(built / "lm.safetensors")
     assert model.vocab == gu.KmerVocab(2, 1)
@@ -347,6 +353,8 @@ def test_wrong_input_gives_one_line_and_status_2(built, wrong, capsys):
         (["train", lm, wrong / "one.fa", "-o", out], "class"),
         (["train", model, built / "data.fa", "-o", out], "wanted a language model"),
         (["train", lm, built / "data.fa", "-o", out, "--lr", "fast"], "wanted a number or auto"),
+        (["train", lm, built / "data.fa", "-o", out, "--lr-plot", wrong / "lr.png"], "wanted --lr auto"),
+        (["train", lm, built / "data.fa", "-o", out, "--lr", "auto", "--lr-plot", wrong / "lr.txt"], "pictures are"),
         (["dataset", genome, wrong / "names.bed", "-o", wrong / "d.fa"], "aliases"),
         (["dataset", genome, wrong / "malformed.bed", "-o", wrong / "d.fa"], "malformed.bed, line 2"),
         (["dataset", genome, wrong / "malformed.gff3", "-o", wrong / "d.fa"], "malformed.gff3, line 2"),

@@ -12,6 +12,7 @@ from genomic_ulmfit.plot import (
     plot_baselines,
     plot_distribution,
     plot_losses,
+    plot_lr_finder,
     plot_saliency,
     plot_scan,
     save_figure,
@@ -99,3 +100,18 @@ def test_losses_are_drawn_against_what_was_read(tmp_path):
     del curve[0]["valid_bits_per_base"], curve[1]["valid_bits_per_base"]
     (axes,) = plot_losses(curve).axes
     assert [line.get_label() for line in axes.lines] == ["training", "guess (2)"]
+
+
+def test_the_lr_finder_s_curves_have_a_line_and_a_mark_each():
+    curves = [{"chosen": rate, "rates": [1e-4, 1e-2, 1], "losses": [0.7, 0.5, 90]} for rate in (0.01, 0.02)]
+    (axes,) = plot_lr_finder(curves).axes
+    assert [line.get_xdata()[0] for line in axes.lines] == [1e-4, 0.01, 1e-4, 0.02]
+    assert axes.get_xscale() == "log"
+    assert 0.7 < axes.get_ylim()[1] < 1  # not up to the explosion
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["stage 1: 0.01", "stage 2: 0.02"]
+
+
+@pytest.mark.parametrize("curves", [[], [{"chosen": 0.1, "rates": [], "losses": []}]])
+def test_no_curve_of_the_lr_finder_is_refused(curves):
+    with pytest.raises(SettingError, match="lr='auto'"):
+        plot_lr_finder(curves)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from genomic_ulmfit.cli.app import app
 from genomic_ulmfit.cli.options import (
     BatchSize,
     CheckpointMinutes,
+    ClassWeights,
     DataFile,
     Device,
     Epochs,
@@ -28,6 +30,7 @@ from genomic_ulmfit.cli.options import (
     check_outputs,
     check_picture,
     given,
+    insert_word,
     k_and_stride,
     learning_rate,
     load_classifier,
@@ -37,6 +40,7 @@ from genomic_ulmfit.cli.options import (
     write_text,
     wrote,
 )
+from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.net.processes import is_first_process
 
 
@@ -157,38 +161,74 @@ def train(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Use the model's k, stride and sizes only.")
     ] = False,
-    epochs: Epochs = 6,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data. [default: by its size]", show_default=False)
+    ] = None,
     lr: Rate = None,
-    batch_size: BatchSize = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Records a batch. [default: by their number]", show_default=False)
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights, typer.Option(help="balanced: every class counts the same, however few records it has.")
+    ] = ClassWeights.balanced,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Epochs without a better one after which a stage ends; 0: never early.")
+    ] = 20,
+    max_backprop_tokens: Annotated[
+        int, typer.Option(min=0, help="Learn from the last so many k-mers of a record; 0: all. Pooling covers all.")
+    ] = 3500,
     drop_mult: Annotated[float | None, typer.Option(help="Factor on the dropouts.")] = None,
+    log: Annotated[Path | None, typer.Option(help="CSV of each epoch to write.", show_default=False)] = None,
+    lr_plot: Annotated[
+        Path | None,
+        typer.Option(help="Picture of the LR finder's curves to write, with --lr auto.", show_default=False),
+    ] = None,
     precision: PrecisionOption = Precision.auto,
     device: Device = None,
     seed: Seed = 0,
 ) -> None:
     """Train a classifier from a language model, unfreezing it layer by layer.
 
-    Example: genomic-ulmfit train lm2.safetensors data.fa -o clf.safetensors
+    Example: genomic-ulmfit train lm2.safetensors data.fa -o clf.safetensors --log epochs.csv
     """
-    check_outputs(output)
+    check_outputs(output, log, lr_plot)
+    if lr_plot is not None:
+        check_picture(lr_plot)
+        if lr != "auto":
+            raise SettingError("--lr-plot draws what the LR finder saw; wanted --lr auto with it")
     starts, records = [load_language_model(path) for path in [model, *(others or [])]], gu.read_dataset(data)
+    logs = [log] if not others or log is None else [Path(insert_word(str(log), f"{i + 1}")) for i in range(len(starts))]
     classifiers = [
         gu.train_classifier(
             (start.vocab, start.config) if from_scratch else start,
             records,
             epochs=epochs,
             batch_size=batch_size,
+            class_weights=None if class_weights == ClassWeights.none else "balanced",
+            patience=patience or None,
+            max_backprop_tokens=max_backprop_tokens or None,
             drop_mult=drop_mult,
             precision=precision.value,
             device=device,
             seed=seed,
             checkpoint=output.with_suffix(".interrupted.safetensors"),
+            log=log_of_one,
             **given(lr=learning_rate(lr)),
         )
-        for start in starts
+        for start, log_of_one in zip_longest(starts, logs)
     ]
     trained = gu.Ensemble(classifiers) if others else classifiers[0]
     what = f"{len(classifiers)} classifiers as one," if others else "classifier"
-    wrote(gu.save(trained, output), f"{what} of {', '.join(trained.classes)}")
+    epoch = "" if others else f", {_best_epoch(classifiers[0])}"
+    wrote(gu.save(trained, output), f"{what} of {', '.join(trained.classes)}{epoch}")
+    if lr_plot is not None:
+        from genomic_ulmfit.plot import plot_lr_finder, save_figure
+
+        curves = [curve for classifier in classifiers for curve in classifier.card["stages"][-1]["lr_finder"]]
+        wrote(save_figure(plot_lr_finder(curves), lr_plot), "what the LR finder saw")
+    for path in logs:
+        if path is not None:
+            wrote(path, "loss and scores of each epoch")
 
 
 @app.command()
@@ -307,3 +347,9 @@ def _last_bits(model: gu.LanguageModel) -> str:
     stage = model.card["stages"][-1]
     bits = stage.get("valid_bits_per_base", stage["train_bits_per_base"])
     return f"{bits:.3f} bits per base{'' if 'valid_bits_per_base' in stage else ' in training'}"
+
+
+def _best_epoch(model: gu.Classifier) -> str:
+    stage = model.card["stages"][-1]
+    found = f": MCC {stage['valid_mcc']:.3f} on the valid part" if "valid_mcc" in stage else ", no valid part"
+    return f"epoch {stage['best_epoch']} of {stage['epochs']}{found}"

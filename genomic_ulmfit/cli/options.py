@@ -19,6 +19,7 @@ __all__ = [
     "BatchSize",
     "CheckpointMinutes",
     "Circular",
+    "ClassWeights",
     "DataFile",
     "Device",
     "Epochs",
@@ -76,6 +77,13 @@ class Precision(StrEnum):
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
+
+
+class ClassWeights(StrEnum):
+    """Of the loss."""
+
+    balanced = "balanced"
+    none = "none"
 
 
 def output_file(what: str) -> Any:

@@ -181,26 +181,27 @@ class AWDLSTM(nn.Module):
         state : list of LayerState
             Each layer's state after the last time step.
         """
-        config = self.config
-        hidden_p, weight_p = config.hidden_p * config.drop_mult, config.weight_p * config.drop_mult
-        x = _variational_dropout(self._embed(ids), hidden_p, self.training)
+        x = self.embed(ids, self.training)
         raw: list[Tensor] = []
         after: list[LayerState] = []
-        for i, layer in enumerate(self.layers):
-            if i:
-                x = _variational_dropout(x, hidden_p, self.training)
-            x, layer_state = weight_dropped(layer, x, None if state is None else state[i], weight_p, self.training)
+        for i in range(len(self.layers)):
+            x, layer_state = self.run_layer(i, x, None if state is None else state[i], self.training)
             raw.append(x)
             after.append(layer_state)
         return raw, after
 
-    def _embed(self, ids: Tensor) -> Tensor:
+    def embed(self, ids: Tensor, training: bool) -> Tensor:
         """Embed ids, whole words of the vocabulary dropped out in training."""
         weight = self.embedding.weight
         p = self.config.embedding_p * self.config.drop_mult
-        if self.training and p > 0:
+        if training and p > 0:
             weight = weight * F.dropout(weight.new_ones(weight.shape[0], 1), p)
         return F.embedding(ids, weight)
+
+    def run_layer(self, i: int, x: Tensor, state: LayerState | None, training: bool) -> tuple[Tensor, LayerState]:
+        """Run layer `i` on the output of the layer below it, which is dropped out in training."""
+        hidden_p, weight_p = (p * self.config.drop_mult for p in (self.config.hidden_p, self.config.weight_p))
+        return weight_dropped(self.layers[i], _variational_dropout(x, hidden_p, training), state, weight_p, training)
 
 
 class LanguageModel(nn.Module):

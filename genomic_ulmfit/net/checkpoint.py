@@ -138,6 +138,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, list) and value and isinstance(value[0], dict) and "id" not in value[0]:
         return f"{len(value)} rows"
     if isinstance(value, list):
+        if any(isinstance(item, dict) and "id" not in item for item in value):
+            return f"{len(value)} rows"
         names = [item["id"] if isinstance(item, dict) else str(item) for item in value]
         return f"[{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}]"
     return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)

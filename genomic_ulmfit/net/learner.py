@@ -13,18 +13,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genomic_ulmfit.errors import SettingError, TrainingDivergedError
-from genomic_ulmfit.net.awd_lstm import Classifier, LanguageModel
 from genomic_ulmfit.net.engine import Precision, best_device, has_bf16_units
 from genomic_ulmfit.progress import Progress
 
-__all__ = ["FINDER_STEPS", "Recipe", "Steps", "learning", "one_cycle", "rate_of", "run_cycle", "square_sum", "tried"]
+__all__ = [
+    "FINDER_STEPS",
+    "Recipe",
+    "Steps",
+    "finder_curve",
+    "in_precision",
+    "learning",
+    "one_cycle",
+    "rate_of",
+    "run_cycle",
+    "square_sum",
+    "stop_fitting",
+    "tried",
+]
 
 # Between neighbouring layer groups. Howard & Ruder (section 3.2) take 2.6; with the few groups and epochs of the small
 # config the validation part of the E. coli gene starts prefers milder ones (MCC .81 at 2.6, .82 at 1.6, .85 at 1).
@@ -82,9 +94,15 @@ class _InPrecision(nn.Module):
             return self.shared(*inputs)
 
 
+def in_precision(net: nn.Module, recipe: Recipe) -> _InPrecision:
+    """Wrap a net as a training does: on its device, in its precision."""
+    device = best_device(recipe.device)
+    return _InPrecision(net, recipe.precision, device).to(device)
+
+
 @contextmanager
 def learning(
-    model: LanguageModel | Classifier, train: Any, valid: Any, recipe: Recipe, make_steps: Callable[..., Any]
+    model: nn.Module, train: Any, valid: Any, recipe: Recipe, make_steps: Callable[..., Any]
 ) -> Iterator[tuple[Any, Any]]:
     """Give a Learner and the callback that does the steps; seed chance for as long, and bring the model home."""
     from fastai.callback.core import TrainEvalCallback
@@ -185,6 +203,30 @@ def tried(learner: Any) -> Iterator[None]:
         net.load_state_dict(weights)
         for (p, *_), state in zip(learner.opt.all_params(), kept, strict=True):
             learner.opt.state[p] = state
+
+
+def finder_curve(learner: Any, rate: float | slice) -> dict[str, Any]:
+    """Return the peak rate that was chosen, and the rates that the LR finder has just tried, with its smoothed losses.
+
+    The first and last steps, which the finder leaves out of its choice, are left out.
+    """
+    steps = [
+        (float(rate), float(loss)) for rate, loss in zip(learner.recorder.lrs, learner.recorder.losses, strict=True)
+    ]
+    shown = [(_short(rate), _short(loss)) for rate, loss in steps[10:-5] if math.isfinite(loss)]
+    chosen = rate.stop if isinstance(rate, slice) else rate
+    return {"chosen": chosen, "rates": [rate for rate, _ in shown], "losses": [loss for _, loss in shown]}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def stop_fitting() -> NoReturn:
+    """End the `one_cycle` that runs, from a callback's event."""
+    from fastai.callback.core import CancelFitException
+
+    raise CancelFitException
 
 
 def one_cycle(

@@ -120,7 +120,7 @@ def test_embedding_dropout_drops_whole_words():
     model = LanguageModel(VOCAB, dataclasses.replace(TINY, embedding_p=0.3))
     model.encoder.embedding.weight.data.fill_(1.0)
     ids = torch.arange(len(VOCAB)).repeat(400, 1)
-    embedded = torch.stack([model.encoder._embed(row) for row in ids])
+    embedded = torch.stack([model.encoder.embed(row, training=True) for row in ids])
     rows = embedded[..., 0]
     assert torch.equal(embedded, rows[..., None].expand_as(embedded))
     assert rows.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]

@@ -10,7 +10,7 @@ from Bio.SeqRecord import SeqRecord
 import genomic_ulmfit as gu
 from genomic_ulmfit.errors import DatasetError, SettingError, TrainingDivergedError, UnknownChromosomeError
 from genomic_ulmfit.net.batches import LMStream
-from genomic_ulmfit.net.checkpoint import describe
+from genomic_ulmfit.net.checkpoint import card_text, describe
 from genomic_ulmfit.net.classifier_training import ClassifierBatches, gradual_stages
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.net.lm_training import fit_language_model
@@ -273,3 +273,84 @@ def test_bits_per_base_counts_stride():
     from genomic_ulmfit.pretraining import bits_per_base
 
     assert bits_per_base(2 * math.log(4), stride=2) == pytest.approx(2.0)
+
+
+def few(n_rich: int, n_poor: int, split: str | None) -> list[SeqRecord]:
+    rich = [labelled(random_text(40, "ACGGCT"), "rich", split) for _ in range(n_rich)]
+    return rich + [labelled(random_text(40, "ATTACAG"), "background", split) for _ in range(n_poor)]
+
+
+@pytest.mark.parametrize("from_scratch", [False, True])
+def test_the_defaults_do_not_call_everything_one_class_on_a_few_unbalanced_labels(language_model, from_scratch):
+    start = (language_model.vocab, language_model.config) if from_scratch else language_model
+    classifier = gu.train_classifier(start, few(3, 17, None), **QUIET)
+    calls = gu.predict_proba(classifier, few(30, 30, None)).argmax(axis=1)
+    truth = np.arange(60) < 30
+    assert (calls == truth).mean() > 0.65
+    assert 0.1 < calls.mean() < 0.9
+
+
+def test_the_card_tells_each_epoch_and_which_was_the_best(language_model, tmp_path):
+    records = few(12, 12, "train") + few(4, 4, "valid")
+    classifier = gu.train_classifier(language_model, records, epochs=3, log=tmp_path / "epochs.csv", **QUIET)
+    stage = classifier.card["stages"][-1]
+    names = ["stage", "epoch", "train_loss", "valid_loss", "valid_accuracy", "valid_mcc"]
+    assert [list(row) for row in stage["history"]] == [names] * 3
+    assert [(row["stage"], row["epoch"]) for row in stage["history"]] == [(1, 1), (2, 2), (2, 3)]
+    best = stage["history"][stage["best_epoch"] - 1]
+    assert (stage["valid_mcc"], stage["valid_loss"]) == (best["valid_mcc"], best["valid_loss"])
+    assert stage["valid_mcc"] == max(row["valid_mcc"] for row in stage["history"])
+    for record in records[24:]:
+        record.annotations["split"] = "test"
+    found = gu.evaluate(classifier, records, baselines=False, bootstraps=2)
+    assert found.mcc == pytest.approx(stage["valid_mcc"])
+    lines = (tmp_path / "epochs.csv").read_text().splitlines()
+    assert lines[0] == ",".join(names)
+    assert lines[-1] == ",".join(map(str, stage["history"][-1].values()))
+    gu.save(classifier, tmp_path / "m.safetensors")
+    assert gu.load(tmp_path / "m.safetensors").card == classifier.card
+    assert "history 3 rows" in card_text(classifier)
+
+
+def test_epochs_and_batches_depend_on_the_number_of_records(language_model):
+    (stage,) = gu.train_classifier((language_model.vocab, TINY), few(10, 10, None), **QUIET).card["stages"]
+    assert (stage["batch_size"], stage["epochs"]) == (10, 75)  # 150 steps of 2 batches
+    (stage,) = gu.train_classifier((language_model.vocab, TINY), few(10, 10, None), epochs=2, **QUIET).card["stages"]
+    assert stage["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [("balanced", (0.625, 2.5)), (None, (1, 1)), ({"background": 1, "rich": 6}, (0.5, 3))],
+)
+def test_class_weights_have_a_mean_of_one_over_the_training_records(language_model, wanted, expected):
+    how = {"epochs": 1, "class_weights": wanted, **QUIET}
+    stage = gu.train_classifier(language_model, few(4, 16, None), **how).card["stages"][-1]
+    assert tuple(stage["class_weights"].values()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_weights": "even"}, "'even'"),
+        ({"class_weights": {"rich": 1}}, "background"),
+        ({"class_weights": {"rich": 0, "background": 1}}, "positive"),
+        ({"patience": 0}, "patience is 0"),
+        ({"max_backprop_tokens": 0}, "max_backprop_tokens is 0"),
+        ({"batch_size": 1}, "batch norm"),
+        ({"epochs": 0}, "epochs is 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(language_model, options, message):
+    with pytest.raises(SettingError, match=message):
+        gu.train_classifier(language_model, few(4, 4, None), **QUIET, **options)
+
+
+def test_records_longer_than_the_limit_train_too(language_model):
+    """The signal is in the first 20 bases; the last 10 k-mers alone would not tell."""
+    same, kinds = "ACGT" * 10, (("GC", "rich"), ("AT", "poor"))
+    records = [labelled(random_text(20, letters) + same, name) for letters, name in kinds * 20]
+    how = {"epochs": 12, "batch_size": 10, "lr": 2e-2, "max_backprop_tokens": 10, **QUIET}
+    classifier = gu.train_classifier(language_model, records, **how)
+    assert gu.evaluate(classifier, records, bootstraps=2).accuracy > 0.9
+    assert classifier.card["stages"][-1]["max_backprop_tokens"] == 10
