@@ -8,21 +8,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.datasets.audit import quick_audit
-from genomic_ulmfit.datasets.records import labels, require_labels
-from genomic_ulmfit.errors import DatasetError
-from genomic_ulmfit.net.awd_lstm import BACKGROUND, AWDLSTMConfig, Classifier, LanguageModel
+from genomic_ulmfit.datasets.records import require_labels
+from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.classifier_training import ClassifierBatches, fit_classifier, gradual_stages
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.predict import encode_records
-from genomic_ulmfit.stages import card_with, digest_of, rescued, seeded, settings_of, training_parts
+from genomic_ulmfit.probing import Method, better, check_method, train_probe
+from genomic_ulmfit.stages import (
+    card_with,
+    class_indices,
+    class_order,
+    digest_of,
+    rescued,
+    seeded,
+    settings_of,
+    training_parts,
+    window_and_anchor,
+)
 
 __all__ = ["train_classifier"]
 
@@ -33,6 +42,7 @@ def train_classifier(
     model: LanguageModel | tuple[KmerVocab, AWDLSTMConfig],
     records: Iterable[SeqRecord],
     *,
+    method: Method = "finetune",
     epochs: int = 6,
     lr: float | Literal["auto"] = 5e-3,
     batch_size: int = 64,
@@ -46,8 +56,13 @@ def train_classifier(
 ) -> Classifier:
     """Train a classifier on labelled records.
 
-    From a language model, its layers are unfrozen one by one, the lower ones at lower rates. From a vocabulary and a
-    config (the naive baseline), all layers learn from the start at one rate, for the same number of epochs.
+    Fine-tuning from a language model, its layers are unfrozen one by one, the lower ones at lower rates. From a
+    vocabulary and a config (the naive baseline), all layers learn from the start at one rate, for the same number of
+    epochs.
+
+    A probe leaves the language model as it is: logistic regression on the pooled outputs of its layers, read once, with
+    the penalty chosen by cross-validation on the training part. It is made in seconds, needs no schedule and is the
+    safer choice where labels are few.
 
     Parameters
     ----------
@@ -56,12 +71,16 @@ def train_classifier(
     records : iterable of SeqRecord
         With ``annotations["label"]``. Where records say ``split=``, only those of ``train`` are learnt, and the loss is
         reported on ``valid``.
+    method : {"finetune", "probe", "auto"}
+        "auto" trains both on the training part and keeps the one with the higher MCC on the validation part, on a tie
+        the probe; log and card say both figures. A probe does not look at `epochs`, `lr`, `batch_size`, `drop_mult` and
+        `checkpoint`, and reads in float32 unless `precision` is "bf16".
     epochs : int
         Passes over the training part, over all stages.
     lr : float or "auto"
         Peak rate of the head's one-cycle schedule in each stage.
     pool : {"last", "all"}, optional
-        Which LSTM layers the head pools, in place of the config's.
+        Which LSTM layers the head pools, in place of the config's; a probe pools all if not given.
     batch_size, drop_mult, seed, precision, device, checkpoint, progress
         As in `pretrain`.
 
@@ -74,7 +93,10 @@ def train_classifier(
     Raises
     ------
     DatasetError
-        If records have no labels or fewer than two classes.
+        If records have no labels or fewer than two classes; of a probe, if a class has one record only; of "auto", if
+        no record says ``split=valid``.
+    SettingError
+        If `method` is none of the three, or wants a language model and `model` is none.
     SequenceTooShortError
         If a record is shorter than k.
     """
@@ -82,11 +104,53 @@ def train_classifier(
     learnt, checked = training_parts(records)
     require_labels(learnt)
     require_labels(checked, at_least=0)
+    check_method(method, model, checked)
     for sentence in quick_audit(records):
         _log.warning("the data set leaks: %s", sentence)
+    probe = None
+    if isinstance(model, LanguageModel) and method != "finetune":
+        probe = train_probe(
+            model, learnt, checked, pool=pool or "all", seed=seed, precision=precision, device=device, progress=progress
+        )
+        if method == "probe":
+            return probe
+    tuned = _fine_tuned(
+        model,
+        learnt,
+        checked,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        drop_mult=drop_mult,
+        pool=pool,
+        seed=seed,
+        precision=precision,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    return tuned if probe is None else better(probe, tuned, checked, device=device)
+
+
+def _fine_tuned(
+    model: LanguageModel | tuple[KmerVocab, AWDLSTMConfig],
+    learnt: list[SeqRecord],
+    checked: list[SeqRecord],
+    *,
+    epochs: int,
+    lr: float | Literal["auto"],
+    batch_size: int,
+    drop_mult: float | None,
+    pool: Literal["last", "all"] | None,
+    seed: int,
+    precision: Precision,
+    device: str | None,
+    checkpoint: str | Path | None,
+    progress: bool,
+) -> Classifier:
     vocab, config = (model.vocab, model.config) if isinstance(model, LanguageModel) else model
-    classes = sorted(set(labels(learnt)), key=lambda name: (name != BACKGROUND, name))
-    window, anchor = _window_and_anchor(learnt)
+    classes = class_order(learnt)
+    window, anchor = window_and_anchor(learnt)
     settings = settings_of(config, drop_mult, pool)
     classifier = seeded(seed, lambda: Classifier(vocab, settings, classes, window=window, anchor=anchor))
     if isinstance(model, LanguageModel):
@@ -99,7 +163,13 @@ def train_classifier(
     recipe = Recipe(lr=lr, discriminative=pretrained, seed=seed, precision=precision, device=device, progress=progress)
     with rescued(classifier, checkpoint):
         history = fit_classifier(classifier, train, valid, stages=stages, recipe=recipe)
-    stage = {"stage": "train", "from_scratch": not pretrained, "records": len(learnt), "epochs": epochs}
+    stage = {
+        "stage": "train",
+        "method": "finetune",
+        "from_scratch": not pretrained,
+        "records": len(learnt),
+        "epochs": epochs,
+    }
     stage |= {"batch_size": batch_size, "data_sha256": digest_of(learnt)}
     classifier.card = card_with(model.card if isinstance(model, LanguageModel) else {}, stage, recipe, history[-1])
     return classifier
@@ -108,16 +178,5 @@ def train_classifier(
 def _labelled(
     vocab: KmerVocab, classes: list[str], records: list[SeqRecord], batch_size: int, seed: int | None
 ) -> ClassifierBatches:
-    unknown = set(labels(records)) - set(classes)
-    if unknown:
-        raise DatasetError(f"the valid part has labels {sorted(unknown)} that the training part has not")
-    indices = np.array([classes.index(label) for label in labels(records)], dtype=np.int64)
+    indices = class_indices(classes, records)
     return ClassifierBatches(encode_records(vocab, records), indices, batch_size=batch_size, seed=seed)
-
-
-def _window_and_anchor(records: list[SeqRecord]) -> tuple[int | None, int | None]:
-    """Return the length that all records share and the anchor that all records share, or None."""
-    lengths = {len(record) for record in records}
-    anchors: set[Any] = {record.annotations.get("anchor") for record in records}
-    window = lengths.pop() if len(lengths) == 1 else None
-    return window, anchors.pop() if window is not None and len(anchors) == 1 else None

@@ -15,6 +15,7 @@ from genomic_ulmfit.cli.options import (
     DataFile,
     Device,
     Epochs,
+    Method,
     ModelFile,
     Precision,
     PrecisionOption,
@@ -30,6 +31,12 @@ from genomic_ulmfit.cli.options import (
     output_file,
     write_text,
     wrote,
+)
+from genomic_ulmfit.errors import SettingError
+
+_METHOD_HELP = (
+    "finetune: all layers learn. probe: logistic regression on the language model as it is, for few labels; it has no "
+    "epochs, rate or dropout. auto: both, and the one with the higher MCC on the validation part is kept."
 )
 
 
@@ -115,6 +122,8 @@ def train(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Use the model's k, stride and sizes only.")
     ] = False,
+    method: Annotated[Method, typer.Option(help=_METHOD_HELP)] = Method.finetune,
+    probe: Annotated[bool, typer.Option("--probe", help="The same as --method probe.")] = False,
     epochs: Epochs = 6,
     lr: Rate = None,
     batch_size: BatchSize = 64,
@@ -123,15 +132,18 @@ def train(
     device: Device = None,
     seed: Seed = 0,
 ) -> None:
-    """Train a classifier from a language model, unfreezing it layer by layer.
+    """Train a classifier from a language model: unfreeze it layer by layer, or probe it as it is.
 
     Example: genomic-ulmfit train lm2.safetensors data.fa -o clf.safetensors
     """
     check_outputs(output)
+    if probe and method is Method.auto:
+        raise SettingError("--probe and --method auto are two methods, wanted one")
     start = load_language_model(model)
     classifier = gu.train_classifier(
         (start.vocab, start.config) if from_scratch else start,
         gu.read_dataset(data),
+        method="probe" if probe else method.value,
         epochs=epochs,
         batch_size=batch_size,
         drop_mult=drop_mult,

@@ -22,6 +22,7 @@ __all__ = [
     "Epochs",
     "Exact",
     "GenomeFile",
+    "Method",
     "ModelFile",
     "Precision",
     "PrecisionOption",
@@ -51,6 +52,14 @@ class Size(StrEnum):
 
     small = "small"
     base = "base"
+
+
+class Method(StrEnum):
+    """How `train` learns."""
+
+    finetune = "finetune"
+    probe = "probe"
+    auto = "auto"
 
 
 class Strands(StrEnum):
