@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
@@ -109,7 +109,7 @@ def train_probe(
     probe.encoder.load_state_dict(model.encoder.state_dict())
     rows = encode_records(model.vocab, learnt)
     penalty = fit_probe(probe, rows, targets, seed=seed, bf16=precision == "bf16", device=device, progress=progress)
-    stage = {"stage": "train", "method": "probe", "from_scratch": False, "records": len(learnt)}
+    stage: dict[str, Any] = {"stage": "train", "method": "probe", "from_scratch": False, "records": len(learnt)}
     stage |= {"C": penalty, "n_features": probe.head[0].in_features, "pool": pool, "seed": seed, "precision": precision}
     stage |= {"data_sha256": digest_of(learnt)} | _valid_metrics(probe, checked, device)
     probe.card = {**model.card, "stages": [*model.card.get("stages", []), stage]}
