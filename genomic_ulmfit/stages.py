@@ -10,16 +10,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
 
-from genomic_ulmfit.datasets.records import part
+from genomic_ulmfit.datasets.records import labels, part
 from genomic_ulmfit.errors import DatasetError, SettingError
-from genomic_ulmfit.net.awd_lstm import SIZES, AWDLSTMConfig, Classifier, LanguageModel
+from genomic_ulmfit.net.awd_lstm import BACKGROUND, SIZES, AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.checkpoint import save
 from genomic_ulmfit.net.learner import Recipe
 
-__all__ = ["card_with", "digest_of", "rescued", "seeded", "settings_of", "training_parts"]
+__all__ = [
+    "card_with",
+    "class_indices",
+    "class_order",
+    "digest_of",
+    "rescued",
+    "seeded",
+    "settings_of",
+    "training_parts",
+    "window_and_anchor",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +64,27 @@ def training_parts(records: list[SeqRecord]) -> tuple[list[SeqRecord], list[SeqR
     if not learnt:
         raise DatasetError("no record says split=train, though some say another split")
     return learnt, part(records, "valid")
+
+
+def class_order(learnt: list[SeqRecord]) -> list[str]:
+    """Return the labels in order, "background" first."""
+    return sorted(set(labels(learnt)), key=lambda name: (name != BACKGROUND, name))
+
+
+def class_indices(classes: list[str], records: list[SeqRecord]) -> NDArray[np.int64]:
+    """Return the class index of each record, refusing a label that the training part has not."""
+    unknown = set(labels(records)) - set(classes)
+    if unknown:
+        raise DatasetError(f"the valid part has labels {sorted(unknown)} that the training part has not")
+    return np.array([classes.index(label) for label in labels(records)], dtype=np.int64)
+
+
+def window_and_anchor(records: list[SeqRecord]) -> tuple[int | None, int | None]:
+    """Return the length that all records share and the anchor that all records share, or None."""
+    lengths = {len(record) for record in records}
+    anchors: set[Any] = {record.annotations.get("anchor") for record in records}
+    window = lengths.pop() if len(lengths) == 1 else None
+    return window, anchors.pop() if window is not None and len(anchors) == 1 else None
 
 
 @contextmanager

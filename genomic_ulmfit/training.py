@@ -9,7 +9,7 @@ import csv
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from genomic_ulmfit.datasets.audit import quick_audit
 from genomic_ulmfit.datasets.metrics import metrics
 from genomic_ulmfit.datasets.records import labels, require_labels
-from genomic_ulmfit.errors import DatasetError, SettingError
+from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.files import replacing
-from genomic_ulmfit.net.awd_lstm import BACKGROUND, AWDLSTMConfig, Classifier, LanguageModel
+from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.classifier_training import (
     ClassifierBatches,
     Fitted,
@@ -32,7 +32,18 @@ from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.predict import encode_records
-from genomic_ulmfit.stages import card_with, digest_of, rescued, seeded, settings_of, training_parts
+from genomic_ulmfit.probing import Method, better, check_method, train_probe
+from genomic_ulmfit.stages import (
+    card_with,
+    class_indices,
+    class_order,
+    digest_of,
+    rescued,
+    seeded,
+    settings_of,
+    training_parts,
+    window_and_anchor,
+)
 
 __all__ = ["train_classifier"]
 
@@ -46,6 +57,7 @@ def train_classifier(
     model: LanguageModel | tuple[KmerVocab, AWDLSTMConfig],
     records: Iterable[SeqRecord],
     *,
+    method: Method = "finetune",
     epochs: int | None = None,
     lr: float | Literal["auto"] = 5e-3,
     batch_size: int | None = None,
@@ -63,10 +75,14 @@ def train_classifier(
 ) -> Classifier:
     """Train a classifier on labelled records.
 
-    From a language model, its layers are unfrozen one by one, the lower ones at lower rates. From a vocabulary and a
-    config (the naive baseline), all layers learn from the start at one rate. With a valid part, what comes out are the
-    weights of the epoch with the highest MCC on it, and of those the lowest loss; the last epoch's if no MCC is above
-    0. docs/training.md says where the defaults come from.
+    Fine-tuning from a language model, its layers are unfrozen one by one, the lower ones at lower rates. From a
+    vocabulary and a config (the naive baseline), all layers learn from the start at one rate. With a valid part, what
+    comes out are the weights of the epoch with the highest MCC on it, and of those the lowest loss; the last epoch's if
+    no MCC is above 0. docs/training.md says where the defaults come from.
+
+    A probe leaves the language model as it is: logistic regression on the pooled outputs of its layers, read once, with
+    the penalty chosen by cross-validation on the training part. It is made in seconds, needs no schedule and is the
+    safer choice where labels are few.
 
     Parameters
     ----------
@@ -75,6 +91,10 @@ def train_classifier(
     records : iterable of SeqRecord
         With ``annotations["label"]``. Where records say ``split=``, only those of ``train`` are learnt, and those of
         ``valid`` tell which epoch was the best; without, the last epoch's weights come out.
+    method : {"finetune", "probe", "auto"}
+        "auto" trains both on the training part and keeps the one with the higher MCC on the validation part, on a tie
+        the probe; log and card say both figures. A probe does not look at what the other options say of schedules,
+        rates, weights and dropout, and reads in float32 unless `precision` is "bf16".
     epochs : int, optional
         Passes over the training part, over all stages. If not given, by its size: 6, or as many as make 50 steps a
         stage and 150 in the last one. A net that has made a handful of steps calls everything the larger class.
@@ -92,7 +112,7 @@ def train_classifier(
         Learn from the last so many k-mers of each record. What stands before them is read without gradients and
         pooled all the same. None: learn from all, whatever memory it takes.
     pool : {"last", "all"}, optional
-        Which LSTM layers the head pools, in place of the config's.
+        Which LSTM layers the head pools, in place of the config's; a probe pools all if not given.
     log : str or Path, optional
         CSV of the history, written anew after each epoch.
     drop_mult, seed, precision, device, checkpoint, progress
@@ -108,7 +128,10 @@ def train_classifier(
     Raises
     ------
     DatasetError
-        If records have no labels or fewer than two classes.
+        If records have no labels or fewer than two classes; of a probe, if a class has one record only; of "auto", if
+        no record says ``split=valid``.
+    SettingError
+        If `method` is none of the three, or wants a language model and `model` is none.
     SequenceTooShortError
         If a record is shorter than k.
     SettingError
@@ -119,9 +142,17 @@ def train_classifier(
     learnt, checked = training_parts(records)
     require_labels(learnt)
     require_labels(checked, at_least=0)
+    check_method(method, model, checked)
     for sentence in quick_audit(records):
         _log.warning("the data set leaks: %s", sentence)
-    return _fine_tuned(
+    probe = None
+    if isinstance(model, LanguageModel) and method != "finetune":
+        probe = train_probe(
+            model, learnt, checked, pool=pool or "all", seed=seed, precision=precision, device=device, progress=progress
+        )
+        if method == "probe":
+            return probe
+    tuned = _fine_tuned(
         model,
         learnt,
         checked,
@@ -140,6 +171,7 @@ def train_classifier(
         log=log,
         progress=progress,
     )
+    return tuned if probe is None else better(probe, tuned, checked, device=device)
 
 
 def _fine_tuned(
@@ -163,9 +195,9 @@ def _fine_tuned(
     progress: bool,
 ) -> Classifier:
     vocab, config = (model.vocab, model.config) if isinstance(model, LanguageModel) else model
-    classes = sorted(set(labels(learnt)), key=lambda name: (name != BACKGROUND, name))
+    classes = class_order(learnt)
     weights = _class_weights(class_weights, classes, labels(learnt))
-    window, anchor = _window_and_anchor(learnt)
+    window, anchor = window_and_anchor(learnt)
     settings = settings_of(config, drop_mult, pool)
     classifier = seeded(seed, lambda: Classifier(vocab, settings, classes, window=window, anchor=anchor))
     pretrained = isinstance(model, LanguageModel)
@@ -188,8 +220,13 @@ def _fine_tuned(
             scores=_scores,
             on_epoch=None if log is None else lambda so_far: _write_log(so_far, log),
         )
-    stage = {"stage": "train", "from_scratch": not pretrained, "records": len(learnt), "epochs": len(fitted.history)}
-    stage |= {"batch_size": batch_size, "patience": patience, "max_backprop_tokens": max_backprop_tokens}
+    stage = {"stage": "train", "method": "finetune", "from_scratch": not pretrained, "records": len(learnt)}
+    stage |= {
+        "epochs": len(fitted.history),
+        "batch_size": batch_size,
+        "patience": patience,
+        "max_backprop_tokens": max_backprop_tokens,
+    }
     stage |= {"class_weights": dict(zip(classes, weights.tolist(), strict=True)), "data_sha256": digest_of(learnt)}
     stage |= {"best_epoch": fitted.best_epoch, "history": fitted.history}
     if fitted.lr_finder:
@@ -265,17 +302,6 @@ def _labelled(
     seed: int | None,
     max_backprop: int | None,
 ) -> ClassifierBatches:
-    unknown = set(labels(records)) - set(classes)
-    if unknown:
-        raise DatasetError(f"the valid part has labels {sorted(unknown)} that the training part has not")
-    indices = np.array([classes.index(label) for label in labels(records)], dtype=np.int64)
+    indices = class_indices(classes, records)
     rows = encode_records(vocab, records)
     return ClassifierBatches(rows, indices, batch_size=batch_size, seed=seed, max_backprop=max_backprop)
-
-
-def _window_and_anchor(records: list[SeqRecord]) -> tuple[int | None, int | None]:
-    """Return the length that all records share and the anchor that all records share, or None."""
-    lengths = {len(record) for record in records}
-    anchors: set[Any] = {record.annotations.get("anchor") for record in records}
-    window = lengths.pop() if len(lengths) == 1 else None
-    return window, anchors.pop() if window is not None and len(anchors) == 1 else None

@@ -139,6 +139,20 @@ def by_class(tmp_path):
     return tmp_path
 
 
+def test_a_probe_from_the_command_line_is_that_from_python(built, capsys):
+    train = ["train", built / "lm2.safetensors", built / "data.fa", "-o", built / "probe.safetensors"]
+    assert run(capsys, *train, "--probe")[0] == 0
+    made, expected = (
+        gu.load(built / "probe.safetensors"),
+        gu.train_classifier(
+            gu.load(built / "lm2.safetensors"), gu.read_dataset(built / "data.fa"), method="probe", progress=False
+        ),
+    )
+    assert made.card == expected.card
+    assert "from scratch" in refused(capsys, *train, "--method", "probe", "--from-scratch")
+    assert "wanted one" in refused(capsys, *train, "--probe", "--method", "auto")
+
+
 def test_split_keeps_groups_on_one_side_and_masks(by_class, capsys):
     sources = [f"rich={by_class}/rich.fa", f"poor={by_class}/poor.fa"]
     out = by_class / "data.fa"

@@ -18,6 +18,7 @@ LEVELS = [  # a module may import from its own line or a line above, and within 
     ["genome"],
     ["datasets", "net"],
     ["predict", "stages", "corpus"],
+    ["probing"],
     ["pretraining", "training", "evaluation", "scanning", "perturbation"],
     ["tuning"],
     ["plot"],

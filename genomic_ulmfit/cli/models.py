@@ -20,6 +20,7 @@ from genomic_ulmfit.cli.options import (
     Epochs,
     LogFile,
     LossPlot,
+    Method,
     ModelFile,
     Precision,
     PrecisionOption,
@@ -42,6 +43,11 @@ from genomic_ulmfit.cli.options import (
 )
 from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.net.processes import is_first_process
+
+_METHOD_HELP = (
+    "finetune: all layers learn. probe: logistic regression on the language model as it is, for few labels; it has no "
+    "epochs, rate or dropout. auto: both, and the one with the higher MCC on the validation part is kept."
+)
 
 
 @app.command()
@@ -161,6 +167,8 @@ def train(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Use the model's k, stride and sizes only.")
     ] = False,
+    method: Annotated[Method, typer.Option(help=_METHOD_HELP)] = Method.finetune,
+    probe: Annotated[bool, typer.Option("--probe", help="The same as --method probe.")] = False,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the data. [default: by its size]", show_default=False)
     ] = None,
@@ -187,7 +195,7 @@ def train(
     device: Device = None,
     seed: Seed = 0,
 ) -> None:
-    """Train a classifier from a language model, unfreezing it layer by layer.
+    """Train a classifier from a language model: unfreeze it layer by layer, or probe it as it is.
 
     Example: genomic-ulmfit train lm2.safetensors data.fa -o clf.safetensors --log epochs.csv
     """
@@ -196,12 +204,15 @@ def train(
         check_picture(lr_plot)
         if lr != "auto":
             raise SettingError("--lr-plot draws what the LR finder saw; wanted --lr auto with it")
+    if probe and method is Method.auto:
+        raise SettingError("--probe and --method auto are two methods, wanted one")
     starts, records = [load_language_model(path) for path in [model, *(others or [])]], gu.read_dataset(data)
     logs = [log] if not others or log is None else [Path(insert_word(str(log), f"{i + 1}")) for i in range(len(starts))]
     classifiers = [
         gu.train_classifier(
             (start.vocab, start.config) if from_scratch else start,
             records,
+            method="probe" if probe else method.value,
             epochs=epochs,
             batch_size=batch_size,
             class_weights=None if class_weights == ClassWeights.none else "balanced",

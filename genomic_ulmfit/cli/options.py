@@ -27,6 +27,7 @@ __all__ = [
     "GenomeFile",
     "LogFile",
     "LossPlot",
+    "Method",
     "ModelFile",
     "Precision",
     "PrecisionOption",
@@ -60,6 +61,14 @@ class Size(StrEnum):
     small = "small"
     medium = "medium"
     base = "base"
+
+
+class Method(StrEnum):
+    """How `train` learns."""
+
+    finetune = "finetune"
+    probe = "probe"
+    auto = "auto"
 
 
 class Strands(StrEnum):

@@ -52,7 +52,8 @@ class AWDLSTMConfig:
     n_layers : int
         Number of LSTM layers.
     n_head : int
-        Width of the classifier's hidden linear layer.
+        Width of the classifier's hidden linear layer; 0: the head is one linear layer on the pooled outputs, as a probe
+        has it.
     pool : {"last", "all"}
         Which LSTM layers the classifier pools.
     embedding_p, weight_p, hidden_p, output_p : float
@@ -78,8 +79,8 @@ class AWDLSTMConfig:
 
     def __post_init__(self) -> None:
         """Check sizes and probabilities."""
-        if min(self.n_embedding, self.n_hidden, self.n_layers, self.n_head) < 1:
-            raise SettingError(f"sizes of a net are at least 1, got {self}")
+        if min(self.n_embedding, self.n_hidden, self.n_layers) < 1 or self.n_head < 0:
+            raise SettingError(f"sizes of a net are at least 1, and n_head at least 0, got {self}")
         if self.pool not in ("last", "all"):
             raise SettingError(f"pool is {self.pool!r}, wanted 'last' or 'all'")
         ps = (self.embedding_p, self.weight_p, self.hidden_p, self.output_p)
@@ -278,15 +279,7 @@ class Classifier(nn.Module):
         self.window, self.anchor, self.card = window, anchor, dict(card or {})
         self.encoder = AWDLSTM(len(vocab), config)
         widths = config.widths[1:] if config.pool == "all" else config.widths[-1:]
-        self.head = nn.Sequential(
-            nn.BatchNorm1d(3 * sum(widths)),
-            nn.Dropout(config.output_p * config.drop_mult),
-            nn.Linear(3 * sum(widths), config.n_head),
-            nn.ReLU(),
-            nn.BatchNorm1d(config.n_head),
-            nn.Dropout(config.head_p),
-            nn.Linear(config.n_head, len(classes)),
-        )
+        self.head = _head(3 * sum(widths), len(classes), config)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> ClassifierOutput:
         """Score the classes.
@@ -329,6 +322,21 @@ class Classifier(nn.Module):
         if len(choice) != 1 or choice[0] not in self.classes:
             raise UnknownClassError(target, self.classes)
         return self.classes.index(choice[0])
+
+
+def _head(n_features: int, n_classes: int, config: AWDLSTMConfig) -> nn.Sequential:
+    """Make what turns pooled outputs into logits."""
+    if config.n_head == 0:
+        return nn.Sequential(nn.Linear(n_features, n_classes))
+    return nn.Sequential(
+        nn.BatchNorm1d(n_features),
+        nn.Dropout(config.output_p * config.drop_mult),
+        nn.Linear(n_features, config.n_head),
+        nn.ReLU(),
+        nn.BatchNorm1d(config.n_head),
+        nn.Dropout(config.head_p),
+        nn.Linear(config.n_head, n_classes),
+    )
 
 
 def concat_pool(x: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ For other verbs to build on::
 
     engine = make_engine(model, rows, precision="fp32", device=None)    # once a call; reads the model, leaves it alone
     engine.logits(rows)                             # (n, classes) of whole rows, read from the zero state
+    engine.features(rows)                           # (n, n_features), what the head would read
     state = engine.recurrence.zero(n)               # or an earlier `State`, or some of its rows: state[indices]
     pool = engine.pool(n)
     for n in engine.recurrence.walk(ids, state):    # ids (time, n); after each time step `state` is the step's
@@ -217,21 +218,45 @@ class Engine:
         float32 array, shape (n_rows, n_classes)
             Logits in the order of `rows`.
         """
-        logits = np.empty((len(rows), self.n_classes), dtype=np.float32)
+        return self._read(rows, self.classify, self.n_classes, batch_size, advance)
+
+    def features(
+        self, rows: Sequence[Ids] | Ids, *, batch_size: int = 256, advance: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Read rows as `logits` does, and stop before the head.
+
+        Returns
+        -------
+        float32 array, shape (n_rows, n_features)
+            Of each pooled layer, lowest first, the last, the maximal and the mean output. All rows are held at once: at
+            the small config's 1,536 features 100,000 rows are 0.6 GB.
+        """
+        return self._read(rows, lambda pooled: pooled.cpu().numpy(), self.n_features, batch_size, advance)
+
+    def _read(
+        self,
+        rows: Sequence[Ids] | Ids,
+        turn: Callable[[Tensor], NDArray[np.float32]],
+        width: int,
+        batch_size: int,
+        advance: Callable[[int], None] | None,
+    ) -> NDArray[np.float32]:
+        """Read rows batch by batch, and keep what `turn` makes of each batch's features: float32 (n_rows, width)."""
+        answers = np.empty((len(rows), width), dtype=np.float32)
         if not len(rows):
-            return logits
+            return answers
         share = math.ceil(len(rows) / n_workers(self.device))
         batches = by_length([len(row) for row in rows], min(batch_size, max(share, _FEW_ROWS)))
         longest_first = [batch[::-1] for batch in reversed(batches)]
 
         def read(batch: list[int]) -> NDArray[np.float32]:
-            return self.classify(self._features([rows[i] for i in batch]))
+            return turn(self._features([rows[i] for i in batch]))
 
         for batch, found in zip(longest_first, in_order(read, longest_first, self.device), strict=True):
-            logits[batch] = found
+            answers[batch] = found
             if advance is not None:
                 advance(len(batch))
-        return logits
+        return answers
 
     @torch.inference_mode()
     def _features(self, rows: Sequence[Ids]) -> Tensor:
