@@ -206,13 +206,16 @@ def train(
             raise SettingError("--lr-plot draws what the LR finder saw; wanted --lr auto with it")
     if probe and method is Method.auto:
         raise SettingError("--probe and --method auto are two methods, wanted one")
+    method = Method.probe if probe else method
+    if method is Method.probe and (log or lr_plot):
+        raise SettingError("a probe has neither epochs nor a rate; wanted no --log and no --lr-plot with it")
     starts, records = [load_language_model(path) for path in [model, *(others or [])]], gu.read_dataset(data)
     logs = [log] if not others or log is None else [Path(insert_word(str(log), f"{i + 1}")) for i in range(len(starts))]
     classifiers = [
         gu.train_classifier(
             (start.vocab, start.config) if from_scratch else start,
             records,
-            method="probe" if probe else method.value,
+            method=method.value,
             epochs=epochs,
             batch_size=batch_size,
             class_weights=None if class_weights == ClassWeights.none else "balanced",
@@ -235,11 +238,11 @@ def train(
     if lr_plot is not None:
         from genomic_ulmfit.plot import plot_lr_finder, save_figure
 
-        curves = [curve for classifier in classifiers for curve in classifier.card["stages"][-1]["lr_finder"]]
-        wrote(save_figure(plot_lr_finder(curves), lr_plot), "what the LR finder saw")
-    for path in logs:
-        if path is not None:
-            wrote(path, "loss and scores of each epoch")
+        curves = [curve for classifier in classifiers for curve in classifier.card["stages"][-1].get("lr_finder", [])]
+        if curves:  # none where a probe was the better one
+            wrote(save_figure(plot_lr_finder(curves), lr_plot), "what the LR finder saw")
+    for path in filter(None, logs):
+        wrote(path, "loss and scores of each epoch")
 
 
 @app.command()
@@ -298,6 +301,9 @@ def tune(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="JSON to write after each run; its runs are kept.", show_default=False)
     ] = None,
+    method: Annotated[
+        Method, typer.Option(help="As in train; a probe takes seconds and has no dropout.")
+    ] = Method.finetune,
     epochs: Epochs = 4,
     batch_size: BatchSize = 16,
     precision: PrecisionOption = Precision.auto,
@@ -322,6 +328,7 @@ def tune(
         precision=precision.value,
         device=device,
         seed=seed,
+        method=method.value,
         results=json_file,
         **given(vocabs=k_stride and [k_and_stride(text) for text in k_stride], drop_mults=drop_mult, lrs=lr),
     )
@@ -363,4 +370,5 @@ def _last_bits(model: gu.LanguageModel) -> str:
 def _best_epoch(model: gu.Classifier) -> str:
     stage = model.card["stages"][-1]
     found = f": MCC {stage['valid_mcc']:.3f} on the valid part" if "valid_mcc" in stage else ", no valid part"
-    return f"epoch {stage['best_epoch']} of {stage['epochs']}{found}"
+    best = f"epoch {stage['best_epoch']} of {stage['epochs']}" if "best_epoch" in stage else "a probe"
+    return f"{best}{found}"
