@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from genomic_ulmfit.errors import SettingError, UnknownClassError
 from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.lstm import Weights, lstm, pays, weight_mask
 
 __all__ = [
     "BACKGROUND",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 BACKGROUND = "background"
+_NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")  # in the order of `Weights`
 
 LayerState = tuple[Tensor, Tensor]
 """Hidden and cell state of one layer, each float32 (1, batch, hidden)."""
@@ -142,7 +144,8 @@ def weight_dropped(
     """Run an LSTM layer, its hidden-to-hidden matrix dropped out anew with probability `p` in training."""
     if not training or p == 0:
         return layer(x, state)
-    dropped = F.dropout(layer.get_parameter("weight_hh_l0"), p)
+    weight = layer.get_parameter("weight_hh_l0")
+    dropped = weight * weight_mask(weight, p) if weight.device.type == "cpu" else F.dropout(weight, p)
     return torch.func.functional_call(layer, {"weight_hh_l0": dropped}, (x, state))
 
 
@@ -150,7 +153,13 @@ def _variational_dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Drop features of `x` (batch, time, features) with one mask for all time steps."""
     if not training or p == 0:
         return x
-    return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
+    return x * F.dropout(torch.ones_like(x[:, :1]), p)  # in the order of x's dimensions in memory, which may be any
+
+
+def _in_bf16_on_cpu(x: Tensor) -> bool:
+    """Tell whether gradients are to come from products in bf16 on the processor."""
+    wanted = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.device.type == "cpu" and wanted and torch.is_grad_enabled()
 
 
 class AWDLSTM(nn.Module):
@@ -182,13 +191,18 @@ class AWDLSTM(nn.Module):
         """
         config = self.config
         hidden_p, weight_p = config.hidden_p * config.drop_mult, config.weight_p * config.drop_mult
-        x = _variational_dropout(self._embed(ids), hidden_p, self.training)
+        x = self._embed(ids)
         raw: list[Tensor] = []
         after: list[LayerState] = []
+        own = self.training and _in_bf16_on_cpu(x)
         for i, layer in enumerate(self.layers):
-            if i:
+            before = None if state is None else state[i]
+            if own and pays(layer.input_size, layer.hidden_size):
+                weights = Weights(*(layer.get_parameter(name) for name in _NAMES))
+                x, layer_state = lstm(x, before, weights, input_p=hidden_p, weight_p=weight_p)
+            else:
                 x = _variational_dropout(x, hidden_p, self.training)
-            x, layer_state = weight_dropped(layer, x, None if state is None else state[i], weight_p, self.training)
+                x, layer_state = weight_dropped(layer, x, before, weight_p, self.training)
             raw.append(x)
             after.append(layer_state)
         return raw, after
