@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from genomic_ulmfit.errors import SettingError, UnknownClassError
 from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.lstm import Weights, lstm, pays, weight_mask
 
 __all__ = [
     "BACKGROUND",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 BACKGROUND = "background"
+_NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")  # in the order of `Weights`
 
 LayerState = tuple[Tensor, Tensor]
 """Hidden and cell state of one layer, each float32 (1, batch, hidden)."""
@@ -144,7 +146,8 @@ def weight_dropped(
     """Run an LSTM layer, its hidden-to-hidden matrix dropped out anew with probability `p` in training."""
     if not training or p == 0:
         return layer(x, state)
-    dropped = F.dropout(layer.get_parameter("weight_hh_l0"), p)
+    weight = layer.get_parameter("weight_hh_l0")
+    dropped = weight * weight_mask(weight, p) if weight.device.type == "cpu" else F.dropout(weight, p)
     return torch.func.functional_call(layer, {"weight_hh_l0": dropped}, (x, state))
 
 
@@ -152,7 +155,13 @@ def _variational_dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Drop features of `x` (batch, time, features) with one mask for all time steps."""
     if not training or p == 0:
         return x
-    return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
+    return x * F.dropout(torch.ones_like(x[:, :1]), p)  # in the order of x's dimensions in memory, which may be any
+
+
+def _in_bf16_on_cpu(x: Tensor) -> bool:
+    """Tell whether gradients are to come from products in bf16 on the processor."""
+    wanted = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.device.type == "cpu" and wanted and torch.is_grad_enabled()
 
 
 class AWDLSTM(nn.Module):
@@ -202,7 +211,11 @@ class AWDLSTM(nn.Module):
     def run_layer(self, i: int, x: Tensor, state: LayerState | None, training: bool) -> tuple[Tensor, LayerState]:
         """Run layer `i` on the output of the layer below it, which is dropped out in training."""
         hidden_p, weight_p = (p * self.config.drop_mult for p in (self.config.hidden_p, self.config.weight_p))
-        return weight_dropped(self.layers[i], _variational_dropout(x, hidden_p, training), state, weight_p, training)
+        layer = self.layers[i]
+        if training and _in_bf16_on_cpu(x) and pays(layer.input_size, layer.hidden_size):
+            weights = Weights(*(layer.get_parameter(name) for name in _NAMES))
+            return lstm(x, state, weights, input_p=hidden_p, weight_p=weight_p)
+        return weight_dropped(layer, _variational_dropout(x, hidden_p, training), state, weight_p, training)
 
 
 class LanguageModel(nn.Module):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from genomic_ulmfit.errors import SettingError, TrainingDivergedError
 from genomic_ulmfit.net.engine import Precision, best_device, has_bf16_units
+from genomic_ulmfit.net.memory import recycled_memory
 from genomic_ulmfit.progress import Progress
 
 __all__ = [
@@ -113,7 +114,7 @@ def learning(
 
     device = best_device(recipe.device)
     steps = _as_callback(make_steps(recipe))
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), recycled_memory():
         torch.manual_seed(recipe.seed)
         learner = Learner(
             DataLoaders(train, valid if valid is not None else [], device=device),

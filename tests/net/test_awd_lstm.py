@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from genomic_ulmfit.errors import UnknownClassError
 from genomic_ulmfit.net.awd_lstm import SIZES, AWDLSTMConfig, Classifier, LanguageModel, concat_pool, weight_dropped
 from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.lstm import weight_mask
 
 VOCAB = KmerVocab(k=2)
 TINY = AWDLSTMConfig(n_embedding=12, n_hidden=20, n_layers=3, n_head=7)
@@ -55,6 +56,45 @@ def test_language_model_equals_fastai_s_on_the_same_weights(fastai_encoder):
         output = ours(block, state)
         state = output.state
         torch.testing.assert_close(output.logits, theirs(block)[0], atol=1e-5, rtol=0)
+
+
+def test_loss_and_gradients_in_training_equal_fastai_s():
+    from fastai.text.models.awdlstm import AWD_LSTM
+    from fastai.text.models.core import LinearDecoder, SequentialRNN
+
+    sizes = (len(VOCAB), TINY.n_embedding, TINY.n_hidden, TINY.n_layers)
+    off = {"hidden_p": 0.0, "input_p": 0.0, "embed_p": 0.0, "weight_p": 1e-9}  # weight_p=0 breaks it
+    torch.manual_seed(0)
+    encoder = AWD_LSTM(*sizes, pad_token=0, **off)
+    theirs = SequentialRNN(encoder, LinearDecoder(len(VOCAB), TINY.n_embedding, 0.0, tie_encoder=encoder.encoder))
+    theirs.train().reset()
+    ours = LanguageModel(VOCAB, dataclasses.replace(TINY, drop_mult=0.0)).train()
+    transplant(encoder, ours.encoder)
+    state = None
+    for block in ids_of(3, 60).split(30, dim=1):  # gradients of both blocks add up; the state is carried, not learnt
+        output, (logits, raw, dropped) = ours(block, state), theirs(block)
+        state = [(h.detach(), c.detach()) for h, c in output.state]
+        losses = [regularised_loss(*seen, block) for seen in (output[:1] + output[2:], (logits, raw, dropped))]
+        torch.testing.assert_close(*losses, atol=1e-4, rtol=0)
+        for loss in losses:
+            loss.backward()
+    for name, gradient in gradients_by_our_names(theirs).items():
+        torch.testing.assert_close(dict(ours.named_parameters())[name].grad, gradient, atol=1e-5, rtol=1e-4)
+
+
+def regularised_loss(logits, raw, dropped, ids):
+    """Cross entropy, activation and temporal activation regularisation."""
+    entropy = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    return entropy + 2 * dropped.square().mean() + (raw[:, 1:] - raw[:, :-1]).square().mean()
+
+
+def gradients_by_our_names(theirs) -> dict[str, torch.Tensor]:
+    encoder, decoder = theirs
+    found = {"encoder.embedding.weight": encoder.encoder.weight.grad, "bias": decoder.decoder.bias.grad}
+    for i, layer in enumerate(encoder.rnns):
+        of_layer = {"weight_hh_l0": layer.weight_hh_l0_raw} | dict(layer.module.named_parameters())
+        found |= {f"encoder.layers.{i}.{name}": parameter.grad for name, parameter in of_layer.items()}
+    return found
 
 
 def test_classifier_equals_fastai_s_on_the_same_weights(fastai_encoder):
@@ -112,7 +152,7 @@ def test_weight_drop_scales_what_it_keeps_and_leaves_the_layer_as_it_was():
     dropped_output = weight_dropped(layer, x, None, 0.5, True)[0]
     assert torch.equal(layer.weight_hh_l0, plain.weight_hh_l0)
     torch.manual_seed(1)
-    plain.weight_hh_l0.data = F.dropout(plain.weight_hh_l0.data, 0.5)
+    plain.weight_hh_l0.data *= weight_mask(plain.weight_hh_l0.data, 0.5)
     torch.testing.assert_close(dropped_output, plain(x)[0])
 
 
