@@ -56,6 +56,10 @@ def unweighted(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRe
     return gu.predict_proba(gu.train_classifier(lm, learnt, class_weights=None, seed=seed, progress=False), tested)
 
 
+def probe(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
+    return gu.predict_proba(gu.train_classifier(lm, learnt, method="probe", seed=seed, progress=False), tested)
+
+
 def four_mers(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
     known = part(learnt, "train")
     return kmer(known, np.array([CLASSES.index(label) for label in labels(known)]), tested, len(CLASSES))
@@ -64,12 +68,13 @@ def four_mers(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRec
 METHODS: dict[str, Method] = {
     "from scratch": scratch,
     "fine-tuned": fine_tuned,
+    "probe": probe,
     "4-mer regression": four_mers,
     "unweighted": unweighted,
 }
 """Each is given the language model, records of the parts train and valid, those to score, and a seed; it returns the
 class probabilities (n_tested, 2)."""
-USUAL = ["from scratch", "fine-tuned", "4-mer regression"]
+USUAL = ["from scratch", "fine-tuned", "probe", "4-mer regression"]
 
 
 @dataclass(frozen=True)

@@ -211,8 +211,8 @@ class AWDLSTM(nn.Module):
     def run_layer(self, i: int, x: Tensor, state: LayerState | None, training: bool) -> tuple[Tensor, LayerState]:
         """Run layer `i` on the output of the layer below it, which is dropped out in training."""
         hidden_p, weight_p = (p * self.config.drop_mult for p in (self.config.hidden_p, self.config.weight_p))
-        layer = self.layers[i]
-        if training and _in_bf16_on_cpu(x) and pays(layer.input_size, layer.hidden_size):
+        layer, widths = self.layers[i], self.config.widths
+        if training and _in_bf16_on_cpu(x) and pays(widths[i], widths[i + 1]):
             weights = Weights(*(layer.get_parameter(name) for name in _NAMES))
             return lstm(x, state, weights, input_p=hidden_p, weight_p=weight_p)
         return weight_dropped(layer, _variational_dropout(x, hidden_p, training), state, weight_p, training)

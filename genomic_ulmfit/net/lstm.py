@@ -89,7 +89,7 @@ def lstm(
         state = zero, zero
     mask = F.dropout(x.new_ones(x.shape[2], len(x)), input_p) if input_p else None
     kept = weight_mask(weights.hidden, weight_p) if weight_p else None
-    outputs, h, c = _Layer.apply(x, *state, *weights, mask, kept, dtype)  # type: ignore[no-untyped-call]
+    outputs, h, c = _Layer.apply(x, *state, *weights, mask, kept, dtype)
     return outputs, (h, c)
 
 
@@ -122,7 +122,7 @@ class _Layer(torch.autograd.Function):
     """One layer over a block of time; inside, the dimensions are time, features, rows."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         x: Tensor,
         h: Tensor,
@@ -147,8 +147,8 @@ class _Layer(torch.autograd.Function):
         return outputs[:, :n_out].permute(2, 0, 1), last_h, last_c
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(  # type: ignore[override]
+    @once_differentiable
+    def backward(
         ctx: Any, d_outputs: Tensor | None, d_h: Tensor | None, d_c: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         weights, read, memory, gates, squashed = ctx.saved_tensors

@@ -23,7 +23,7 @@ def recycled_memory() -> Iterator[None]:
     Afterwards, free memory goes back to the system.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):  # another C library
+    if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):  # another C library
         yield
         return
     for option, value in _KEEP.items():
