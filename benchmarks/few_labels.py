@@ -201,7 +201,7 @@ def main() -> None:
     if options.quick:
         variants, numbers, seeds = ["masked"], [20], range(1)
     cells = [Cell(*chosen) for chosen in product(variants, balances, numbers, options.only, seeds)]
-    cells.sort(key=lambda cell: (-cell.n, cell.seed))  # a run that is cut off has all kinds of cells
+    cells.sort(key=lambda cell: (cell.seed, -cell.n))  # a run that is cut off has whole seeds
     print(f"{len(cells)} cells: {', '.join(variants)}; {', '.join(balances)}; labels {numbers}; {len(seeds)} seeds")
     lm = options.lm or language_model(options.out, options.steps)
     identity = {"language_model": gu.load(lm).card["stages"], "version": gu.__version__}
