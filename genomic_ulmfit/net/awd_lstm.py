@@ -197,7 +197,7 @@ class AWDLSTM(nn.Module):
         own = self.training and _in_bf16_on_cpu(x)
         for i, layer in enumerate(self.layers):
             before = None if state is None else state[i]
-            if own and pays(layer.input_size, layer.hidden_size):
+            if own and pays(*config.widths[i : i + 2]):
                 weights = Weights(*(layer.get_parameter(name) for name in _NAMES))
                 x, layer_state = lstm(x, before, weights, input_p=hidden_p, weight_p=weight_p)
             else:
