@@ -64,7 +64,7 @@ def lstm(
 
     Parameters
     ----------
-    x : float32 Tensor (batch, time, n_in)
+    x : float Tensor (batch, time, n_in)
         What it reads.
     state : pair of float32 Tensor (1, batch, n_out), optional
         Output and memory to start from; zero if not given.
@@ -84,12 +84,11 @@ def lstm(
     state : pair of float32 Tensor (1, batch, n_out)
         After the last time step.
     """
-    if state is None:
-        zero = x.new_zeros(1, len(x), weights.hidden.shape[1])
-        state = zero, zero
-    mask = F.dropout(x.new_ones(x.shape[2], len(x)), input_p) if input_p else None
+    zero = weights.hidden.new_zeros(1, len(x), weights.hidden.shape[1])
+    before = (zero, zero) if state is None else [part.float() for part in state]
+    mask = F.dropout(zero.new_ones(x.shape[2], len(x)), input_p) if input_p else None
     kept = weight_mask(weights.hidden, weight_p) if weight_p else None
-    outputs, h, c = _Layer.apply(x, *state, *weights, mask, kept, dtype)
+    outputs, h, c = _Layer.apply(x, *before, *weights, mask, kept, dtype)
     return outputs, (h, c)
 
 
@@ -113,7 +112,7 @@ def weight_mask(weight: Tensor, p: float) -> Tensor:
     """
     generator = np.random.SFC64(int(torch.randint(2**62, ())))
     bits = generator.random_raw(-(-weight.numel() // 4)).view(np.uint16)[: weight.numel()]
-    threshold = round(p * 2**16)
+    threshold = min(round(p * 2**16), 2**16 - 1)
     kept = torch.from_numpy(bits >= threshold).view(weight.shape)
     return torch.empty(*weight.shape, dtype=weight.dtype).copy_(kept).mul_(2**16 / (2**16 - threshold))
 
@@ -177,7 +176,7 @@ def _joined(w_in: Tensor, w_out: Tensor, bias: Tensor, dtype: torch.dtype) -> Te
     """Lay weights for output, input and bias side by side: (4, width, what is read), padded with zeros."""
     n_out, n_in = w_out.shape[1], w_in.shape[1]
     width = _padded(n_out)
-    weights = torch.empty(4, width, width + _padded(n_in + 1), dtype=dtype).zero_()
+    weights = torch.zeros(4, width, width + _padded(n_in + 1), dtype=dtype)
     weights[:, :n_out, :n_out] = w_out.view(4, n_out, n_out)
     weights[:, :n_out, width : width + n_in] = w_in.view(4, n_out, n_in)
     weights[:, :n_out, width + n_in] = bias.view(4, n_out)
@@ -211,11 +210,8 @@ def _walk(weights: Tensor, read: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Ten
     Instead of g and of tanh of the memory, the sigmoid u is kept of which they are 1 - 2 u.
     """
     time, width, batch = len(read) - 1, *c.shape
-    outputs, squashed = (torch.empty(time, width, batch, dtype=c.dtype) for _ in range(2))
-    memory, gates = (
-        torch.empty(time + 1, width, batch, dtype=c.dtype),
-        torch.empty(time, 4, width, batch, dtype=c.dtype),
-    )
+    outputs, squashed = (c.new_empty(time, width, batch) for _ in range(2))
+    memory, gates = c.new_empty(time + 1, width, batch), c.new_empty(time, 4, width, batch)
     memory[0] = c
     weights, sums = weights.flatten(0, 1), read.new_empty(4 * width, batch)
     for x, all_gates, (i, f, g, o), before, after, u, h, next_h in zip(
@@ -239,11 +235,10 @@ def _walk_back(
     """
     time, width, batch = squashed.shape
     n_out, n_read = d_outputs.shape[1], weights.shape[2]
-    back = torch.empty(n_read, 4, width, dtype=weights.dtype).copy_(weights.permute(2, 0, 1))
+    back = weights.permute(2, 0, 1).contiguous()
     back[:, _G] *= -2  # times -2 once more makes the 4 that _weight_gradients has too
     back = back.flatten(1)
-    d_sums = torch.empty(time, 4 * width, batch, dtype=weights.dtype)
-    d_read = torch.empty(time, n_read, batch, dtype=weights.dtype)
+    d_sums, d_read = weights.new_empty(time, 4 * width, batch), weights.new_empty(time, n_read, batch)
     d_gates, d_squashed = d_c.new_empty(4, width, batch), torch.empty_like(d_c)
     flat, (d_i, d_f, d_g, d_o) = d_gates.view(4 * width, batch), d_gates
     steps = zip(d_outputs, d_sums, d_read, gates.flatten(1, 2), gates, memory[:-1], squashed, strict=True)
@@ -274,18 +269,14 @@ def _masked(d_x: Tensor, mask: Tensor | None) -> Tensor:
 
 def _weight_gradients(d_sums: Tensor, read: Tensor, n_in: int, n_out: int, kept: Tensor | None) -> list[Tensor | None]:
     """Return the gradients of both weights and both biases."""
-    left, right = (torch.empty(x.shape[1], len(x), x.shape[2], dtype=x.dtype) for x in (d_sums, read))
-    left.copy_(d_sums.transpose(0, 1))
-    right.copy_(read.transpose(0, 1))
-    joined = torch.empty(len(left), len(right), dtype=left.dtype)
-    joined = torch.mm(left.flatten(1), right.flatten(1).t(), out=joined).view(4, -1, len(right))[:, :n_out]
+    left, right = (x.transpose(0, 1).flatten(1) for x in (d_sums, read))
+    joined = torch.mm(left, right.t()).view(4, -1, len(right))[:, :n_out]
     width = _padded(n_out)
-    d_in = torch.empty(4, n_out, n_in, dtype=torch.float32).copy_(joined[..., width : width + n_in])
-    d_out = torch.empty(4, n_out, n_out, dtype=torch.float32).copy_(joined[..., :n_out])
-    d_bias = joined[..., width + n_in].float()
+    parts = (joined[..., width : width + n_in], joined[..., :n_out], joined[..., width + n_in])
+    d_in, d_out, d_bias = (part.float().contiguous() for part in parts)
     for gradient in (d_in, d_out, d_bias):
         gradient[_G] *= 4
-    d_out = d_out.flatten(0, 1)
+    d_in, d_out, d_bias = (gradient.flatten(0, 1) for gradient in (d_in, d_out, d_bias))
     if kept is not None:
         d_out *= kept
-    return [d_in.flatten(0, 1), d_out, d_bias.flatten(), d_bias.flatten().clone()]
+    return [d_in, d_out, d_bias, d_bias.clone()]

@@ -22,15 +22,17 @@ def recycled_memory() -> Iterator[None]:
     step on a processor that can cost a quarter of the time. It matters for glibc only; elsewhere this does nothing.
     Afterwards, free memory goes back to the system.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):  # another C library
-        yield
-        return
-    for option, value in _KEEP.items():
-        libc.mallopt(option, value)
+    _set(_KEEP)
     try:
         yield
     finally:
-        for option, value in _USUAL.items():
-            libc.mallopt(option, value)
-        libc.malloc_trim(0)
+        _set(_USUAL)
+
+
+def _set(options: dict[int, int]) -> None:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "malloc_trim"):  # another C library
+        return
+    for option, value in options.items():
+        libc.mallopt(option, value)
+    libc.malloc_trim(0)
