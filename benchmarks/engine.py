@@ -36,6 +36,8 @@ from genomic_ulmfit.net.perturbed import Edits, forward_copies
 from genomic_ulmfit.scanning import window_at
 
 GENOME = Path(__file__).parents[1] / "data" / "fixtures" / "NC_000913.3.fasta.gz"
+FEWEST_WINDOWS = 4000  # of a scan: what is read both ways at first is to be little beside them
+PRODUCTS = 4  # timed together for a rate
 SCANNED = (1_000_000, 200_000)  # start and length, bp
 TIMED_KMERS = {"small": (100_000, 600_000), "base": (30_000, 60_000)}  # by the peer and by us, about, in a round
 
@@ -113,7 +115,7 @@ def scan_row(size: str, window: str, step: int, models: Path) -> Row:
         against="fastai get_preds",
         n=n,
         n_peer=part(n, each, most_theirs, batch=PEER_BATCH),
-        n_ours=max(2000, part(n, each, most_ours)),  # few windows have nothing to share
+        n_ours=max(FEWEST_WINDOWS, part(n, each, most_ours)),
         peer=theirs,
         ours=ours,
         worst=lambda a, b, _: worst_of(a, b[:, : a.shape[1]]),
@@ -313,7 +315,7 @@ def peak(model: gu.Classifier, dtype: torch.dtype) -> float:
             padded = [-(-n // 64) * 64 for n in (n_in + n_out, 4 * n_out)]
             a, b = (torch.randn(shape, device=device).to(dtype) for shape in ((rows, padded[0]), padded))
             for one in (torch.mm, *([onednn(b)] if device.type == "cpu" else [])):
-                times = [timed(products, one, a, b)[0] / 10 for _ in range(12)]
+                times = [timed(products, one, a, b)[0] / PRODUCTS for _ in range(5)]
                 rates.append(2 * rows * padded[0] * padded[1] / min(times))
     return max(rates)
 
@@ -325,7 +327,7 @@ def onednn(b: torch.Tensor) -> Callable[[torch.Tensor, torch.Tensor], torch.Tens
 
 
 def products(one: Callable[..., torch.Tensor], a: torch.Tensor, b: torch.Tensor) -> None:
-    for _ in range(10):
+    for _ in range(PRODUCTS):
         one(a, b)
     if a.is_cuda:
         torch.cuda.synchronize()
