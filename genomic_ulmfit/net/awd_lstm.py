@@ -155,7 +155,7 @@ def _variational_dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Drop features of `x` (batch, time, features) with one mask for all time steps."""
     if not training or p == 0:
         return x
-    return x * F.dropout(torch.ones_like(x[:, :1]), p)  # in the order of x's dimensions in memory, which may be any
+    return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), p)
 
 
 def _in_bf16_on_cpu(x: Tensor) -> bool:

@@ -86,7 +86,8 @@ def lstm(
     """
     zero = weights.hidden.new_zeros(1, len(x), weights.hidden.shape[1])
     before = (zero, zero) if state is None else [part.float() for part in state]
-    mask = F.dropout(zero.new_ones(x.shape[2], len(x)), input_p) if input_p else None
+    # Drawn in the order in which AWDLSTM draws for torch's layers: float32 and bf16 drop the same with the same seed.
+    mask = F.dropout(zero.new_ones(len(x), x.shape[2]), input_p).t().contiguous() if input_p else None
     kept = weight_mask(weights.hidden, weight_p) if weight_p else None
     outputs, h, c = _Layer.apply(x, *before, *weights, mask, kept, dtype)
     return outputs, (h, c)

@@ -164,6 +164,17 @@ def test_dropouts_reach_large_layers(monkeypatch):
             assert torch.equal(model(ids).logits, model(ids).logits) is same
 
 
+def test_the_same_seed_drops_the_same_in_float32_and_bf16(monkeypatch):
+    monkeypatch.setattr(module, "_LARGE", 0)
+    model = LanguageModel(KmerVocab(k=2), AWDLSTMConfig(n_embedding=24, n_hidden=40, n_layers=3))
+    ids, logits = torch.randint(2, 18, (4, 20)), []
+    for bf16 in (False, True):
+        torch.manual_seed(5)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits.append(model(ids).logits.float().flatten())
+    assert torch.cosine_similarity(*logits, dim=0) > 0.999
+
+
 def test_memory_is_recycled_only_where_the_c_library_can(monkeypatch):
     with memory.recycled_memory():
         assert torch.ones(2**24).sum() == 2**24
