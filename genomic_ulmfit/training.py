@@ -61,8 +61,8 @@ def train_classifier(
     epochs.
 
     A probe leaves the language model as it is: logistic regression on the pooled outputs of its layers, read once, with
-    the penalty chosen by cross-validation on the training part. It is made in seconds, needs no schedule and is the
-    safer choice where labels are few.
+    penalty and layers chosen by cross-validation on the training part. It takes seconds and needs no schedule, and is
+    for few labels.
 
     Parameters
     ----------
@@ -80,7 +80,8 @@ def train_classifier(
     lr : float or "auto"
         Peak rate of the head's one-cycle schedule in each stage.
     pool : {"last", "all"}, optional
-        Which LSTM layers the head pools, in place of the config's; a probe pools all if not given.
+        Which LSTM layers the head pools, in place of the config's; if not given, a probe takes what does better in
+        cross-validation.
     batch_size, drop_mult, seed, precision, device, checkpoint, progress
         As in `pretrain`.
 
@@ -110,7 +111,7 @@ def train_classifier(
     probe = None
     if isinstance(model, LanguageModel) and method != "finetune":
         probe = train_probe(
-            model, learnt, checked, pool=pool or "all", seed=seed, precision=precision, device=device, progress=progress
+            model, learnt, checked, pool=pool, seed=seed, precision=precision, device=device, progress=progress
         )
         if method == "probe":
             return probe
