@@ -20,7 +20,6 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
-import torch
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
@@ -29,8 +28,8 @@ from genomic_ulmfit.datasets.baselines import kmer
 from genomic_ulmfit.datasets.metrics import metrics
 from genomic_ulmfit.demo import DOWNSTREAM, MASK, UPSTREAM
 from genomic_ulmfit.files import replacing
-from genomic_ulmfit.net.engine import Engine, softmax
-from genomic_ulmfit.net.probe import regress
+from genomic_ulmfit.net.engine import softmax
+from genomic_ulmfit.net.probe import pooled_outputs, regress
 from genomic_ulmfit.predict import encode_records
 
 FIXTURES = Path(__file__).parents[1] / "data" / "fixtures"
@@ -44,20 +43,29 @@ class Lesson:
     lm: gu.LanguageModel
     records: list[SeqRecord]
     features: np.ndarray  # float32 (n_records, n_features)
+    widths: list[int]  # of the blocks of features
     targets: np.ndarray  # int64 (n_records,)
     learnt: np.ndarray  # indices
     test: np.ndarray  # indices
     seed: int
 
-    def probe(self, columns: slice) -> np.ndarray:
-        fit = regress(self.features[self.learnt, columns], self.targets[self.learnt], seed=self.seed)
-        return softmax(self.features[self.test, columns] @ fit.weights.T + fit.bias)
+    def probe(self, *pools: str) -> np.ndarray:
+        fits = []
+        for pool in pools:
+            used = self.widths if pool == "all" else self.widths[-3:]
+            columns = self.features[:, -sum(used) :]
+            fit = regress(columns[self.learnt], self.targets[self.learnt], used, seed=self.seed)
+            fits.append((fit.loss, columns[self.test] @ fit.weights.T + fit.bias))
+        return softmax(min(fits, key=lambda found: found[0])[1])
 
     def probe_all(self) -> np.ndarray:
-        return self.probe(slice(None))
+        return self.probe("all")
 
     def probe_last(self) -> np.ndarray:
-        return self.probe(slice(-3 * self.lm.config.widths[-1], None))
+        return self.probe("last")
+
+    def probe_chosen(self) -> np.ndarray:
+        return self.probe("all", "last")
 
     def four_mers(self) -> np.ndarray:
         return kmer(self.some(self.learnt), self.targets[self.learnt], self.some(self.test), 2)
@@ -73,6 +81,7 @@ class Lesson:
 METHODS: dict[str, Callable[[Lesson], np.ndarray]] = {
     "probe, all layers": Lesson.probe_all,
     "probe, last layer": Lesson.probe_last,
+    "probe, chosen": Lesson.probe_chosen,
     "4-mer regression": Lesson.four_mers,
     "fine-tuned": Lesson.finetune,
 }
@@ -97,10 +106,7 @@ def gene_starts(variant: str) -> list[SeqRecord]:
 def features_of(lm: gu.LanguageModel, records: list[SeqRecord], cache: Path) -> np.ndarray:
     """Read all records once, and keep what all layers make of them."""
     if not cache.exists():
-        model = gu.train_classifier(
-            lm, records[:: len(records) // 40], method="probe", progress=False
-        )  # for its layers
-        found = Engine(model, device=torch.device("cpu")).features(encode_records(lm.vocab, records))
+        found, _ = pooled_outputs(lm, encode_records(lm.vocab, records), progress=False)
         with replacing(cache) as temporary, temporary.open("wb") as handle:
             np.save(handle, found)
     return np.load(cache)
@@ -119,12 +125,17 @@ def lessons(lm: gu.LanguageModel, sizes: list[int], draws: int, folder: Path) ->
     for variant in VARIANTS:
         records = gene_starts(variant)
         features = features_of(lm, records, folder / f"{variant}.npy")
+        widths = [width for width in lm.config.widths[1:] for _ in range(3)]
         targets = np.array([record.annotations["label"] == "gene_start" for record in records]).astype(np.int64)
         parts = np.array([record.annotations["split"] for record in records])
         train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))
         for n, seed in product(sizes, range(draws)):
             if n or not seed:  # all records are drawn once
-                yield variant, n, Lesson(lm, records, features, targets, draw(targets, train, n, seed), test, seed)
+                yield (
+                    variant,
+                    n,
+                    Lesson(lm, records, features, widths, targets, draw(targets, train, n, seed), test, seed),
+                )
 
 
 def scored(lesson: Lesson, method: str, cell: Path) -> float:

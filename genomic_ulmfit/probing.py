@@ -20,7 +20,7 @@ from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.engine import Precision, check_precision
 from genomic_ulmfit.net.kmers import KmerVocab
-from genomic_ulmfit.net.probe import fit_probe
+from genomic_ulmfit.net.probe import fit_probe, set_head
 from genomic_ulmfit.predict import encode_records, predict_proba
 from genomic_ulmfit.stages import class_indices, class_order, digest_of, seeded, window_and_anchor
 
@@ -62,7 +62,7 @@ def train_probe(
     learnt: list[SeqRecord],
     checked: list[SeqRecord],
     *,
-    pool: Literal["last", "all"] = "all",
+    pool: Literal["last", "all"] | None = None,
     seed: int = 0,
     precision: Precision = "auto",
     device: str | None = None,
@@ -77,8 +77,8 @@ def train_probe(
     learnt, checked : list of SeqRecord
         What it learns from, and what its metrics are reported on (perhaps nothing), with ``annotations["label"]``.
         Features of all of `learnt` are held at once: see `genomic_ulmfit.net.probe.regress` for the memory.
-    pool : {"last", "all"}
-        Which LSTM layers are pooled.
+    pool : {"last", "all"}, optional
+        Which LSTM layers are pooled; if not given, what does better in cross-validation.
     seed : int
         Of the cross-validation's folds.
     precision : {"fp32", "bf16", "auto"}
@@ -104,13 +104,23 @@ def train_probe(
     class_indices(classes, checked)  # refuses strange labels before the records are read
     _refuse_lonely(learnt)
     window, anchor = window_and_anchor(learnt)
-    config = dataclasses.replace(model.config, n_head=0, pool=pool)
+    chosen, fit = fit_probe(
+        model,
+        encode_records(model.vocab, learnt),
+        targets,
+        pools=["all", "last"] if pool is None else [pool],
+        seed=seed,
+        bf16=precision == "bf16",
+        device=device,
+        progress=progress,
+    )
+    config = dataclasses.replace(model.config, n_head=0, pool=chosen)
     probe = seeded(seed, lambda: Classifier(model.vocab, config, classes, window=window, anchor=anchor)).eval()
     probe.encoder.load_state_dict(model.encoder.state_dict())
-    rows = encode_records(model.vocab, learnt)
-    penalty = fit_probe(probe, rows, targets, seed=seed, bf16=precision == "bf16", device=device, progress=progress)
+    set_head(probe, fit)
     stage: dict[str, Any] = {"stage": "train", "method": "probe", "from_scratch": False, "records": len(learnt)}
-    stage |= {"C": penalty, "n_features": probe.head[0].in_features, "pool": pool, "seed": seed, "precision": precision}
+    stage |= {"C": fit.penalty, "cross_validated_loss": fit.loss, "n_features": fit.weights.shape[1], "pool": chosen}
+    stage |= {"seed": seed, "precision": precision}
     stage |= {"data_sha256": digest_of(learnt)} | _valid_metrics(probe, checked, device)
     probe.card = {**model.card, "stages": [*model.card.get("stages", []), stage]}
     return probe

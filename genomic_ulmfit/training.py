@@ -81,8 +81,8 @@ def train_classifier(
     no MCC is above 0. docs/training.md says where the defaults come from.
 
     A probe leaves the language model as it is: logistic regression on the pooled outputs of its layers, read once, with
-    the penalty chosen by cross-validation on the training part. It is made in seconds, needs no schedule and is the
-    safer choice where labels are few.
+    penalty and layers chosen by cross-validation on the training part. It takes seconds and needs no schedule, and is
+    for few labels.
 
     Parameters
     ----------
@@ -112,7 +112,8 @@ def train_classifier(
         Learn from the last so many k-mers of each record. What stands before them is read without gradients and
         pooled all the same. None: learn from all, whatever memory it takes.
     pool : {"last", "all"}, optional
-        Which LSTM layers the head pools, in place of the config's; a probe pools all if not given.
+        Which LSTM layers the head pools, in place of the config's; if not given, a probe takes what does better in
+        cross-validation.
     log : str or Path, optional
         CSV of the history, written anew after each epoch.
     drop_mult, seed, precision, device, checkpoint, progress
@@ -148,7 +149,7 @@ def train_classifier(
     probe = None
     if isinstance(model, LanguageModel) and method != "finetune":
         probe = train_probe(
-            model, learnt, checked, pool=pool or "all", seed=seed, precision=precision, device=device, progress=progress
+            model, learnt, checked, pool=pool, seed=seed, precision=precision, device=device, progress=progress
         )
         if method == "probe":
             return probe

@@ -1,4 +1,4 @@
-"""A linear probe: a classifier's frozen encoder and labelled rows in, its one linear layer set by logistic regression.
+"""A linear probe: a language model and labelled rows in, one linear layer on its pooled outputs out.
 
 The encoder reads each row once (`Engine.features`); what follows is a regression of numbers. Its standardisation is
 folded into the layer's weights, so that the classifier is one like any other.
@@ -6,27 +6,30 @@ folded into the layer's weights, so that the classifier is one like any other.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.net.awd_lstm import Classifier, LanguageModel
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Engine, best_device
 from genomic_ulmfit.progress import progress_bar
 
-__all__ = ["PENALTIES", "LinearFit", "fit_probe", "regress"]
+__all__ = ["PENALTIES", "LinearFit", "fit_probe", "pooled_outputs", "regress", "set_head"]
 
 PENALTIES = tuple(float(c) for c in np.logspace(-5, 0, 11).round(7))
 _FOLDS = 5
 _MOST_TUNED = 5000  # records that the penalty is chosen on; more take minutes and choose the same
-_SMALLEST_SCALE = 1e-3
 _ITERATIONS = 5000
 _TOLERANCE = 1e-7  # at scikit-learn's default, 1e-4, probabilities are off by up to 0.005
+_TINY = 1e-6  # a scale of outputs that never move
+
+PoolName = Literal["last", "all"]
 
 
 @dataclass(frozen=True)
@@ -40,64 +43,117 @@ class LinearFit:
         Two classes have logits 0 and w x + b.
     penalty : float
         scikit-learn's C that was chosen: the smaller, the nearer to 0 the weights are held.
+    loss : float
+        Cross entropy in cross-validation with that penalty, in nats a record, classes weighing the same.
     """
 
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
     penalty: float
+    loss: float
 
 
 def fit_probe(
-    model: Classifier,
+    model: LanguageModel,
     rows: Sequence[Ids],
     targets: NDArray[np.int64],
     *,
+    pools: Sequence[PoolName] = ("all", "last"),
     seed: int = 0,
     bf16: bool = False,
     device: str | None = None,
     progress: bool = True,
-) -> float:
-    """Set a classifier's head by logistic regression on what its encoder makes of labelled rows.
+) -> tuple[PoolName, LinearFit]:
+    """Find the linear layer that tells labelled rows apart by what a language model makes of them.
 
     Parameters
     ----------
-    model : Classifier
-        With ``n_head=0``. Its head is changed in place, its encoder is not.
+    model : LanguageModel
+        Left as it is.
     rows : sequence of unsigned integer array, each of shape (n_kmers,)
         Ids of each record.
     targets : int64 array, shape (n_records,)
         Class index of each record; two of each class at least.
-    seed : int
-        Of the folds.
+    pools : sequence of {"all", "last"}
+        Which LSTM layers to pool: of several, the one with the lowest loss in cross-validation.
+    seed, bf16, device, progress
+        As in `regress` and `pooled_outputs`.
+
+    Returns
+    -------
+    pool : {"all", "last"}
+        What was taken.
+    fit : LinearFit
+        For `set_head` of a classifier with ``n_head=0`` and that pool.
+    """
+    features, widths = pooled_outputs(model, rows, bf16=bf16, device=device, progress=progress)
+    fits: list[tuple[PoolName, LinearFit]] = []
+    for pool in pools:
+        used = widths if pool == "all" else widths[-3:]
+        fits.append((pool, regress(features[:, -sum(used) :], targets, used, seed=seed)))
+    return min(fits, key=lambda found: found[1].loss)
+
+
+def pooled_outputs(
+    model: LanguageModel,
+    rows: Sequence[Ids],
+    *,
+    bf16: bool = False,
+    device: str | None = None,
+    progress: bool = True,
+) -> tuple[NDArray[np.float32], list[int]]:
+    """Read rows once and keep the last, the maximal and the mean output of every LSTM layer.
+
+    Parameters
+    ----------
+    model : LanguageModel
+        Left as it is.
+    rows : sequence of unsigned integer array, each of shape (n_kmers,)
+        Ids of each record.
     bf16 : bool
         Read in bf16.
     device : str, optional
-        Where to read: a GPU where there is one if not given. The regression is done on the CPU.
+        Where to read: a GPU where there is one if not given.
     progress : bool
         Show progress.
 
     Returns
     -------
-    float
-        The penalty C that was chosen.
+    features : float32 array, shape (n_records, n_features)
+        As `Engine.features` gives them, the last layer's at the end.
+    widths : list of int
+        Of the blocks of columns that belong together: three for each layer.
     """
-    engine = Engine(model, device=best_device(device), bf16=bf16)
+    config = dataclasses.replace(model.config, n_head=0, pool="all")
+    with torch.random.fork_rng(devices=[]):  # making a net draws weights
+        reader = Classifier(model.vocab, config, ["background", "x"])  # for its layers: the head is not looked at
+    reader.encoder.load_state_dict(model.encoder.state_dict())
+    engine = Engine(reader, device=best_device(device), bf16=bf16)
     with progress_bar("probe", len(rows), unit="records", show=progress) as bar:
         features = engine.features(rows, advance=bar.advance)
-    fit = regress(features, targets, seed=seed)
+    return features, [width for _, width in engine.pooled for _ in range(3)]
+
+
+def set_head(model: Classifier, fit: LinearFit) -> None:
+    """Give a classifier with ``n_head=0`` the weights of a fit, in float32."""
     with torch.no_grad():
         model.head.get_parameter("0.weight").copy_(torch.from_numpy(fit.weights))
         model.head.get_parameter("0.bias").copy_(torch.from_numpy(fit.bias))
-    return fit.penalty
 
 
-def regress(features: NDArray[np.float32], targets: NDArray[np.int64], *, seed: int = 0) -> LinearFit:
+def regress(
+    features: NDArray[np.float32], targets: NDArray[np.int64], widths: Sequence[int], *, seed: int = 0
+) -> LinearFit:
     """Fit a logistic regression, its penalty chosen by cross-validation.
 
-    Features are standardised, and classes weigh the same, however many records each has: else a class of one record in
-    ten is hardly ever called, and probabilities are those of a set that is even. Of the `PENALTIES` the one with the
-    lowest cross entropy, classes weighing the same, is taken, in five stratified folds (fewer where a class has fewer
-    records) of at most 5,000 records.
+    Each feature is centred and each block of features divided by one scale, so that all blocks vary by the same in
+    sum. A scale for each feature would be an estimate from a handful of records, and units that hardly move in these
+    but do in others would drown the rest: with 20 labels MCC .27 in place of .50.
+
+    Classes weigh the same, however many records each has: else a class of one record in ten is hardly ever called, and
+    probabilities are those of a set that is even. Of the `PENALTIES` the one with the lowest cross entropy, classes
+    weighing the same, is taken, in five stratified folds (fewer where a class has fewer records) of at most 5,000
+    records.
 
     Parameters
     ----------
@@ -105,25 +161,33 @@ def regress(features: NDArray[np.float32], targets: NDArray[np.int64], *, seed: 
         With the standardised float64 copy that is made of them 12 bytes a value: 2 GB for 100,000 records of 1,536.
     targets : int64 array, shape (n_records,)
         Class indices from 0 on; two records of each class at least.
+    widths : sequence of int
+        Of the blocks of columns, which sum to n_features.
     seed : int
         Of the folds.
     """
     mean = features.mean(axis=0, dtype=np.float64)
-    # Outputs of an LSTM are between -1 and 1. One that hardly moves says nothing, but would be blown up, and rounding
-    # with it.
-    scale = features.std(axis=0, dtype=np.float64).clip(min=_SMALLEST_SCALE)
+    scale = _block_scales(features.var(axis=0, dtype=np.float64), widths)
     standardised = features - mean
     standardised /= scale
-    penalty = _best_penalty(standardised, targets, seed)
+    penalty, loss = _best_penalty(standardised, targets, seed)
     model = _regression(penalty).fit(standardised, targets)
     weights = model.coef_ / scale
     bias = model.intercept_ - weights @ mean
     if len(weights) == 1:
         weights, bias = (np.concatenate([np.zeros_like(x), x]) for x in (weights, bias))
-    return LinearFit(weights, bias, penalty)
+    return LinearFit(weights, bias, penalty, loss)
 
 
-def _best_penalty(standardised: NDArray[np.float64], targets: NDArray[np.int64], seed: int) -> float:
+def _block_scales(variances: NDArray[np.float64], widths: Sequence[int]) -> NDArray[np.float64]:
+    """Return a scale for each feature, the same within a block, that makes the mean variance of all features 1."""
+    starts = np.cumsum([0, *widths[:-1]])
+    sums = np.add.reduceat(variances, starts)
+    return np.repeat(np.sqrt(sums / np.mean(widths)).clip(min=_TINY), widths)
+
+
+def _best_penalty(standardised: NDArray[np.float64], targets: NDArray[np.int64], seed: int) -> tuple[float, float]:
+    """Return the penalty with the lowest loss in cross-validation, and that loss."""
     from sklearn.metrics import log_loss
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.utils.class_weight import compute_sample_weight
@@ -135,7 +199,8 @@ def _best_penalty(standardised: NDArray[np.float64], targets: NDArray[np.int64],
     smallest = int(np.bincount(targets[tried]).min())
     folds = StratifiedKFold(min(_FOLDS, smallest), shuffle=True, random_state=seed)
     search = GridSearchCV(_regression(1.0, tolerance=1e-4), {"C": PENALTIES}, scoring=score, cv=folds, refit=False)
-    return float(search.fit(standardised[tried], targets[tried]).best_params_["C"])
+    search.fit(standardised[tried], targets[tried])
+    return float(search.best_params_["C"]), -float(search.best_score_)
 
 
 def _regression(penalty: float, tolerance: float = _TOLERANCE) -> Any:

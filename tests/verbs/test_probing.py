@@ -71,8 +71,9 @@ def test_its_card_says_how_it_was_made_and_what_it_reached(probe, language_model
     pretrained, stage = probe.card["stages"]
     assert pretrained == language_model.card["stages"][0]
     assert len(language_model.card["stages"]) == 1
-    assert (stage["stage"], stage["method"], stage["pool"], stage["records"]) == ("train", "probe", "all", 20)
-    assert stage["n_features"] == 3 * (12 + 8)
+    assert (stage["stage"], stage["method"], stage["records"]) == ("train", "probe", 20)
+    assert stage["pool"] == probe.config.pool
+    assert stage["n_features"] == {"all": 3 * (12 + 8), "last": 3 * 8}[stage["pool"]]
     assert len(stage["data_sha256"]) == 64
     found = gu.evaluate(probe, [bare(record) for record in records[20:]], bootstraps=2, device="cpu")
     assert (stage["valid_mcc"], stage["valid_accuracy"]) == (pytest.approx(found.mcc), pytest.approx(found.accuracy))
@@ -105,10 +106,11 @@ def test_the_same_seed_gives_the_same_probe(language_model, records, probe):
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_the_last_layer_alone_can_be_pooled(language_model, records):
-    probe = gu.train_classifier(language_model, records, method="probe", pool="last", **QUIET)
-    assert probe.config.pool == "last"
-    assert probe.card["stages"][-1]["n_features"] == 3 * 8
+@pytest.mark.parametrize(("pool", "n_features"), [("last", 3 * 8), ("all", 3 * (12 + 8))])
+def test_the_layers_to_pool_can_be_said(language_model, records, pool, n_features):
+    probe = gu.train_classifier(language_model, records, method="probe", pool=pool, **QUIET)
+    assert probe.config.pool == probe.card["stages"][-1]["pool"] == pool
+    assert probe.card["stages"][-1]["n_features"] == probe.head[0].in_features == n_features
 
 
 def test_a_probe_is_saved_and_loaded(probe, records, tmp_path):
