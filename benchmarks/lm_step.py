@@ -72,8 +72,9 @@ class StampedStream(LMStream):
 
     stamps: Stamps
 
-    def __iter__(self) -> Iterator[LMBatch]:
-        return self.stamps.over(super().__iter__())
+    def batches(self, start: int = 0) -> Iterator[LMBatch]:
+        batches = super().batches(start)  # asked for when it is made, too: before there are stamps
+        return self.stamps.over(batches) if hasattr(self, "stamps") else batches
 
 
 def ours(ids: np.ndarray, config: AWDLSTMConfig, precision: str, steps: int, clock: Clock) -> float:

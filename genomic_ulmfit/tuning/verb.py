@@ -124,7 +124,9 @@ def tune(
     for sentence in quick_audit([*learnt, *checked]):
         _log.warning("the data set leaks: %s", sentence)
     try:
-        with _silenced("genomic_ulmfit.training", "genomic_ulmfit.net.engine"):  # they'd say the same in every run
+        with _silenced(
+            "genomic_ulmfit.pretraining", "genomic_ulmfit.training", "genomic_ulmfit.net.engine"
+        ):  # they'd say the same in every run
             rounds.go()
     except KeyboardInterrupt:
         if not rounds.tried.entered or not rounds.tried.runs:

@@ -229,7 +229,7 @@ def test_a_lonely_record_joins_a_batch():
 def test_lr_auto_asks_the_finder(periodic):
     how = {"vocab": gu.KmerVocab(2), "config": TINY, "max_steps": 200, "batch_size": 8, "bptt": 20, **QUIET}
     model = gu.pretrain(periodic, lr="auto", **how)
-    assert model.card["stages"][0]["valid_bits_per_base"] < 3.0  # log2(18) = 4.2 before training
+    assert model.card["stages"][0]["valid_bits_per_base"] < 3.5  # log2(18) = 4.2 before training
     assert model.card["stages"][0]["lr"] == "auto"
 
 
