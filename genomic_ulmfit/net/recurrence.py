@@ -25,6 +25,7 @@ from genomic_ulmfit.net.awd_lstm import AWDLSTM
 
 __all__ = ["Recurrence", "State"]
 
+_SEVERAL = 16  # rows by which a product shrinks: oneDNN generates code for each number of rows that it meets
 _ROWS = 256  # of the products that the weights' layout is made for; others are right too
 _TILE = 32  # numbers of bf16 in a row of AMX's tiles, and in an AVX-512 register
 
@@ -108,19 +109,20 @@ class Recurrence:
             How many rows were read.
         """
         time, batch = ids.shape
-        joint = [torch.empty(batch, n_in, dtype=self.dtype, device=self.device) for n_in in self._n_in]
+        joint = [torch.zeros(batch, n_in, dtype=self.dtype, device=self.device) for n_in in self._n_in]
         hidden = [x[:, -width:] for x, width in zip(joint, self.widths, strict=True)]
         for mine, h in zip(hidden, state.h, strict=True):
             mine.copy_(h)
         for t in range(time):
             n = batch if n_rows is None else n_rows[t]
+            several = min(batch, -(-n // _SEVERAL) * _SEVERAL)
             for layer, (product, h, c) in enumerate(zip(self._products, state.h, state.c, strict=True)):
                 if layer == 0:
-                    gates = product(joint[0][:n], self._table.index_select(0, ids[t, :n]))
+                    gates = product(joint[0][:several], self._table.index_select(0, ids[t, :several]))
                 else:
                     joint[layer][:n, : -self.widths[layer]].copy_(state.h[layer - 1][:n])
-                    gates = product(joint[layer][:n], self._biases[layer - 1])
-                gates = gates.float()
+                    gates = product(joint[layer][:several], self._biases[layer - 1])
+                gates = gates[:n].float()
                 _cell(gates, h[:n], c[:n])
                 if state.gates is not None:
                     state.gates[layer : layer + 1] = [gates]
