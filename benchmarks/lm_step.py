@@ -225,9 +225,9 @@ def accuracy(size: str, ids: np.ndarray, steps: int) -> None:
         train = LMStream([ids[:cut]], batch_size=BATCH, bptt=BPTT, steps=steps, seed=0)
         valid = LMStream([ids[cut:]], batch_size=BATCH, bptt=BPTT, shuffle=False)
         recipe = Recipe(lr=1e-2, precision=precision, progress=False)
-        (losses,) = fit_language_model(model, train, valid, epochs=1, recipe=recipe)
-        bits = {name: bits_per_base(loss, VOCAB.stride) for name, loss in losses.items()}
-        print(f"{size} {precision} after {steps} steps: " + ", ".join(f"{n} {b:.4f} bits" for n, b in bits.items()))
+        last = fit_language_model(model, train, valid, epochs=1, recipe=recipe).rows[-1]
+        bits = [f"{name} {bits_per_base(last[name], VOCAB.stride):.4f} bits" for name in ("train_loss", "valid_loss")]
+        print(f"{size} {precision} after {steps} steps: {', '.join(bits)}", flush=True)
 
 
 def main() -> None:
