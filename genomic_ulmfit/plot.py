@@ -192,6 +192,7 @@ def plot_losses(curve: Sequence[Mapping[str, float]], *, references: Mapping[str
     ):
         axes.axhline(bits, color="0.5", linewidth=0.8, linestyle=style, label=f"{name} ({bits:.4g})")
     axes.set(xlabel="k-mers read (millions)", ylabel="loss (bits per base)", xlim=(0, None))
+    axes.locator_params(axis="x", nbins=5)  # labels of a small fraction of a million are long
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
