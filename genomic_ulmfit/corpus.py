@@ -41,7 +41,7 @@ SequenceSource = Genome | SeqRecord | Seq | str | Path
 
 _log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _K = 25  # of the k-mers that tell likeness
 _BLOCK = 1000  # bp
 _CHUNK = 1 << 20  # bp read at a time
@@ -58,7 +58,7 @@ class Corpus:
         in `train` if asked for, "+" alone is in `valid`.
     provenance : dict
         For a model's card: ``"sequences"``, the id, bp and sha256 (of the upper-case letters) of each; ``"excluded"``,
-        regions; and where something was held out as similar, ``"excluded_similar"`` and each sequence's
+        regions; ``"valid_sequences"``, the ids of those for validation alone, if there are any; and where something was held out as similar, ``"excluded_similar"`` and each sequence's
         ``"similar_bp"``.
     """
 
@@ -88,6 +88,7 @@ def build_corpus(
     exclude: Any = None,
     exclude_similar: SequenceSource | Iterable[SequenceSource] | None = None,
     valid_fraction: float = 0.02,
+    valid_genomes: GenomeSource | Iterable[GenomeSource] = (),
     both_strands: bool = True,
     folder: str | Path | None = None,
 ) -> Corpus:
@@ -106,6 +107,8 @@ def build_corpus(
         strand. A path is a FASTA, CSV, TSV, 2bit or GenBank file.
     valid_fraction : float
         Share of each stretch, from its end, that is for validation.
+    valid_genomes : Genome, SeqRecord, path, or iterable of them
+        Genomes that are for validation alone, as a genus left out whole; in place of `valid_fraction`.
     both_strands : bool
         Whether to learn the reverse complement too.
     folder : str or Path, optional
@@ -137,7 +140,9 @@ def build_corpus(
         raise SettingError(f"valid_fraction is {valid_fraction}, wanted 0 <= valid_fraction < 1")
     vocab = KmerVocab(vocab.k, vocab.stride)  # the file is in the order of the sequence, whatever the order of reading
     with _storage(folder) as where:
-        opened = [genome if isinstance(genome, Genome) else Genome(genome) for genome in _listed(genomes)]
+        opened, checked = (_opened(source) for source in (genomes, valid_genomes))
+        fractions = [0 if checked else valid_fraction for _ in opened] + [1 for _ in checked]
+        opened += checked
         left_out = [] if exclude is None else read_intervals(exclude)
         kept = _kept(opened, left_out)
         held_out = None if exclude_similar is None else _held_out(exclude_similar)
@@ -148,7 +153,8 @@ def build_corpus(
             "sequences": [row for genome in opened for row in _identities(genome)],
             "excluded": [interval.region for interval in left_out],
             "excluded_similar": held_out and held_out.summary,
-            "valid_fraction": valid_fraction,
+            "valid_fraction": 0 if checked else valid_fraction,
+            "valid_sequences": [chrom for genome in checked for chrom in genome.chrom_sizes],
             "both_strands": both_strands,
         }
         path = where / f"corpus-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}.npy"
@@ -156,7 +162,7 @@ def build_corpus(
         if corpus is None:
             _refuse_full(where, opened, vocab, both_strands)
             similar = [similar_blocks(genome, held_out.kmers) if held_out else [] for genome in opened]
-            train, valid = _stretches(opened, kept, similar, valid_fraction, vocab)
+            train, valid = _stretches(opened, kept, similar, fractions, vocab)
             manifest = {"made_of": made_of, "similar_bp": _bp_by_sequence(opened, similar)}
             _write(path, vocab, [strand for one in train for strand in _strands(one, both_strands)], valid, manifest)
             corpus = _mapped(path, made_of)
@@ -203,8 +209,9 @@ def similar_blocks(genome: Genome, kmers: KmerSet, *, block: int = _BLOCK) -> li
 # What is read ---------------------------------------------------------------------------------------------------------
 
 
-def _listed(genomes: GenomeSource | Iterable[GenomeSource]) -> list[GenomeSource]:
-    return [genomes] if isinstance(genomes, Genome | SeqRecord | str | Path) else list(genomes)
+def _opened(genomes: GenomeSource | Iterable[GenomeSource]) -> list[Genome]:
+    listed = [genomes] if isinstance(genomes, Genome | SeqRecord | str | Path) else genomes
+    return [genome if isinstance(genome, Genome) else Genome(genome) for genome in listed]
 
 
 def _kept(genomes: Sequence[Genome], left_out: list[Interval]) -> list[list[Interval]]:
@@ -267,16 +274,16 @@ def _stretches(
     genomes: Sequence[Genome],
     kept: Sequence[list[Interval]],
     similar: Sequence[list[Interval]],
-    valid_fraction: float,
+    valid_fractions: Sequence[float],
     vocab: KmerVocab,
 ) -> tuple[list[_Stretch], list[_Stretch]]:
     """Divide what is left of each genome into stretches to learn from and stretches to check on."""
     train: list[_Stretch] = []
     valid: list[_Stretch] = []
-    for genome, regions, blocks in zip(genomes, kept, similar, strict=True):
+    for genome, regions, blocks, fraction in zip(genomes, kept, similar, valid_fractions, strict=True):
         for place in subtract(regions, blocks):
             place = place._replace(strand="+")
-            cut = place.end - int(place.length * valid_fraction)
+            cut = place.end - int(place.length * fraction)
             train.append(_Stretch(genome, place._replace(end=cut)))
             valid.append(_Stretch(genome, place._replace(start=cut)))
     long_enough = [[one for one in part if vocab.n_kmers(one.place.length) > 1] for part in (train, valid)]
@@ -380,7 +387,9 @@ def _mapped(path: Path, made_of: dict[str, Any]) -> Corpus | None:
 
 
 def _provenance(made_of: dict[str, Any], similar_bp: list[int]) -> dict[str, Any]:
-    said = {"sequences": made_of["sequences"], "excluded": made_of["excluded"]}
+    said = {name: made_of[name] for name in ("sequences", "excluded")}
+    if made_of["valid_sequences"]:
+        said["valid_sequences"] = made_of["valid_sequences"]
     if made_of["excluded_similar"] is None:
         return said
     rows = [row | {"similar_bp": bp} for row, bp in zip(made_of["sequences"], similar_bp, strict=True)]

@@ -60,6 +60,7 @@ def pretrain(
     exclude: object = None,
     exclude_similar: SequenceSource | Iterable[SequenceSource] | None = None,
     valid_fraction: float = 0.02,
+    valid_genomes: GenomeSource | Iterable[GenomeSource] = (),
     both_strands: bool = True,
     lr: float | Literal["auto"] = 1e-2,
     batch_size: int = 64,
@@ -104,6 +105,9 @@ def pretrain(
         them, on either strand. Relatives of a test genome carry its test regions letter for letter.
     valid_fraction : float
         Share of the sequence, from the end of each stretch, on which the loss is reported and nothing is learnt.
+    valid_genomes : Genome, SeqRecord, path, or iterable of them
+        Genomes on which the loss is reported and nothing is learnt, in place of `valid_fraction`: a genus left out
+        whole says more of genomes that the model never saw.
     both_strands : bool
         Learn the reverse complement too.
     lr : float or "auto"
@@ -168,6 +172,7 @@ def pretrain(
         exclude=exclude,
         exclude_similar=exclude_similar,
         valid_fraction=valid_fraction,
+        valid_genomes=valid_genomes,
         both_strands=both_strands,
         folder=cache,
     )
@@ -190,7 +195,7 @@ def pretrain(
         "stage": "pretrain",
         **corpus.provenance,
         "both_strands": both_strands,
-        "valid_fraction": valid_fraction,
+        **({} if "valid_sequences" in corpus.provenance else {"valid_fraction": valid_fraction}),
         "batch_size": batch_size,
         "bptt": bptt,
     }

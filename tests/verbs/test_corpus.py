@@ -51,6 +51,16 @@ def genome():
     return gu.Genome(texts)
 
 
+def test_a_genome_for_validation_is_not_learnt_and_the_others_are_learnt_whole():
+    text, left_out = random_text(300, 1), random_text(200, 2)
+    built = build_corpus(
+        gu.Genome({"a": text}), K3, valid_genomes=gu.Genome({"b": left_out}), both_strands=False, valid_fraction=0.5
+    )
+    assert (texts_of(built.train), texts_of(built.valid)) == ([text], [left_out])
+    assert built.provenance["valid_sequences"] == ["b"]
+    assert [row["id"] for row in built.provenance["sequences"]] == ["a", "b"]
+
+
 @pytest.mark.parametrize("vocab", [K3, KmerVocab(5, 2), KmerVocab(4, 4)])
 def test_both_strands_are_encoded_as_if_at_once(small_chunks, vocab):
     text = random_text(501, 4)
