@@ -1,0 +1,1 @@
+"""The recipes of the models that come with the package."""
