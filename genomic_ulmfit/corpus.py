@@ -58,8 +58,8 @@ class Corpus:
         in `train` if asked for, "+" alone is in `valid`.
     provenance : dict
         For a model's card: ``"sequences"``, the id, bp and sha256 (of the upper-case letters) of each; ``"excluded"``,
-        regions; ``"valid_sequences"``, the ids of those for validation alone, if there are any; and where something was held out as similar, ``"excluded_similar"`` and each sequence's
-        ``"similar_bp"``.
+        regions; ``"valid_sequences"``, the ids of those for validation alone, if there are any; and where something was
+        held out as similar, ``"excluded_similar"`` and each sequence's ``"similar_bp"``.
     """
 
     train: list[Ids]

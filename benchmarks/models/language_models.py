@@ -29,7 +29,7 @@ NAMES = [f"{size}-{direction}" for size in PASSES for direction in DIRECTIONS]
 BATCH_SIZE, BPTT, RATE = 128, 70, 1e-2
 
 
-def make(name: str, data: Path, out: Path, minutes: float) -> Path:
+def make(name: str, data: Path, path: Path, minutes: float) -> None:
     """Train one language model, or go on with it."""
     size, direction = name.split("-")
     mg1655 = gu.Genome(GENOME)
@@ -38,7 +38,6 @@ def make(name: str, data: Path, out: Path, minutes: float) -> Path:
     checked = sorted((data / "bacteria").glob(CHECKED))
     learnt = [mg1655, *(gu.Genome(path) for path in files if path not in checked)]
     bases = sum(sum(genome.chrom_sizes.values()) for genome in learnt)
-    path = out / f"{name}.safetensors"
     model = gu.pretrain(
         learnt,
         direction=direction,
@@ -51,13 +50,13 @@ def make(name: str, data: Path, out: Path, minutes: float) -> Path:
         bptt=BPTT,
         lr=RATE,
         precision="bf16",
-        checkpoint=out / f"{name}.checkpoint",
+        checkpoint=path.with_suffix(".checkpoint"),
         checkpoint_minutes=minutes,
         resume=True,
-        cache=out / "cache",
-        log_file=out / f"{name}.csv",
+        cache=path.parent / "cache",
+        log_file=path.with_suffix(".csv"),
     )
-    return gu.save(model, path)
+    gu.save(model, path)
 
 
 def main() -> None:
@@ -71,11 +70,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.only or NAMES:
         path = options.out / f"{name}.safetensors"
-        print(
-            f"{path}: is there already"
-            if path.exists()
-            else make(name, options.data, options.out, options.checkpoint_minutes)
-        )
+        if not path.exists():
+            make(name, options.data, path, options.checkpoint_minutes)
+        print(f"{path}: {gu.load(path).card['stages'][-1]['valid_bits_per_base']:.4f} bits per base of {CHECKED}")
 
 
 if __name__ == "__main__":
