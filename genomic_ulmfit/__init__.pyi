@@ -9,6 +9,8 @@ from .datasets.splits import split_records as split_records
 from .errors import GenomicUlmfitError as GenomicUlmfitError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .explanation import saliency_track as saliency_track
+from .explanation import write_modisco as write_modisco
 from .genome.genes import read_genes as read_genes
 from .genome.intervals import Interval as Interval
 from .genome.intervals import read_intervals as read_intervals
@@ -27,10 +29,11 @@ from .net.kmers import KmerVocab as KmerVocab
 from .perturbation import Saliency as Saliency
 from .perturbation import mutagenesis as mutagenesis
 from .perturbation import saliency as saliency
-from .perturbation import saliency_track as saliency_track
 from .predict import predict_proba as predict_proba
 from .pretraining import finetune as finetune
 from .pretraining import pretrain as pretrain
+from .profiles import Profile as Profile
+from .profiles import average_profile as average_profile
 from .report import audit_page as audit_page
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan

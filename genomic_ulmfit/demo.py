@@ -25,6 +25,7 @@ from genomic_ulmfit.datasets.promoters import promoter_dataset
 from genomic_ulmfit.datasets.records import write_dataset
 from genomic_ulmfit.datasets.splits import split_genome
 from genomic_ulmfit.evaluation import Evaluation, evaluate, table
+from genomic_ulmfit.explanation import saliency_track
 from genomic_ulmfit.files import open_text, replacing
 from genomic_ulmfit.genome.algebra import overlapping
 from genomic_ulmfit.genome.genes import read_genes
@@ -36,7 +37,7 @@ from genomic_ulmfit.genome.tss import read_tss
 from genomic_ulmfit.net.awd_lstm import SIZES, Classifier, LanguageModel
 from genomic_ulmfit.net.checkpoint import load, save
 from genomic_ulmfit.net.kmers import KmerVocab
-from genomic_ulmfit.perturbation import records_at, saliency, saliency_track
+from genomic_ulmfit.perturbation import records_at, saliency
 from genomic_ulmfit.plot import plot_saliency, plot_scan, save_figure
 from genomic_ulmfit.pretraining import finetune, pretrain
 from genomic_ulmfit.scanning import best_strand, scan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from genomic_ulmfit.columns import aligned
 from genomic_ulmfit.datasets.baselines import each_baseline
+from genomic_ulmfit.datasets.curves import Calibration, RankingCurves, calibration, ranking_curves
 from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics
 from genomic_ulmfit.datasets.records import labels, part, require_labels
 from genomic_ulmfit.errors import DatasetError, UnknownClassError
@@ -43,6 +44,10 @@ class Evaluation:
         95 % bootstrap interval of each metric, over records.
     baselines : dict of str to dict of str to float
         The same metrics for each baseline, learnt on the training part; empty if the records have none.
+    truth : int64 array, shape (n,)
+        Class of each record, as a place in `counts`.
+    probabilities : float32 array, shape (n, n_classes)
+        Of each record, in the order of `counts`.
     """
 
     n: int
@@ -56,10 +61,31 @@ class Evaluation:
     pr_auc: float
     intervals: dict[str, tuple[float, float]]
     baselines: dict[str, dict[str, float]]
+    truth: NDArray[np.int64] = field(repr=False, compare=False)
+    probabilities: NDArray[np.float32] = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; undefined metrics are None."""
-        return jsonable(asdict(self))
+        """Return the figures, not the records' probabilities, as plain JSON values; undefined metrics are None."""
+        figures = asdict(self)
+        return jsonable({name: value for name, value in figures.items() if name not in ("truth", "probabilities")})
+
+    def ranking(self) -> dict[str, RankingCurves]:
+        """Return ROC and precision-recall curves of each class against the rest; with two classes, of the second.
+
+        Raises
+        ------
+        DatasetError
+            If no class can be told from another: all records are of one.
+        """
+        names = list(self.counts)
+        spoken_of = [1] if len(names) == 2 else [i for i, name in enumerate(names) if self.counts[name]]
+        return {names[i]: ranking_curves(self.truth == i, self.probabilities[:, i]) for i in spoken_of}
+
+    def calibration(self) -> Calibration:
+        """Return how true the probabilities of the second of two classes are; with more, those of the calls."""
+        if len(self.counts) == 2:
+            return calibration(self.truth == 1, self.probabilities[:, 1])
+        return calibration(self.truth == self.probabilities.argmax(axis=1), self.probabilities.max(axis=1))
 
 
 def evaluate(
@@ -118,6 +144,8 @@ def evaluate(
         **metrics(truth, probabilities),
         intervals=_bootstrap(truth, probabilities, bootstraps, np.random.default_rng(seed)),
         baselines={name: metrics(truth, rival) for name, rival in rivals},
+        truth=truth,
+        probabilities=probabilities,
     )
 
 

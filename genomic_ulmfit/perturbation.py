@@ -3,7 +3,7 @@
 The saliency of a base is the log-odds of the target class on the record minus that on copies in which a window that
 covers the base is replaced, averaged over those windows, in nats: positive where the base supports the call. This is
 the perturbation analysis of Heyer's Genomic-ULMFiT, on the log-odds scale. Positions are 0-based in the record as
-given; `saliency_track` turns them into genome coordinates.
+given; `genomic_ulmfit.explanation.saliency_track` turns them into genome coordinates.
 
 A copy is run only from its change to where the change will never show again (`genomic_ulmfit.net.perturbed`). Its
 probability is that of the copy run in full to 1e-5, which is 4e-5 in log-odds where the call is open (p = 0.5), and
@@ -21,12 +21,10 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.datasets.records import letters, place
+from genomic_ulmfit.datasets.records import letters
 from genomic_ulmfit.errors import DatasetError, SettingError
-from genomic_ulmfit.genome.algebra import merge
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
-from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, check_precision, log_odds
 from genomic_ulmfit.net.ensemble import AnyClassifier, mean_logits, members_of
@@ -36,7 +34,7 @@ from genomic_ulmfit.predict import check_lengths, encode_records, predict_proba
 from genomic_ulmfit.progress import progress_bar
 from genomic_ulmfit.scanning import window_at
 
-__all__ = ["Saliency", "mutagenesis", "records_at", "saliency", "saliency_track"]
+__all__ = ["Saliency", "mutagenesis", "records_at", "saliency"]
 
 _BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 
@@ -202,36 +200,6 @@ def mutagenesis(
             found.append(changes)
             bar.advance()
     return found
-
-
-def saliency_track(results: Iterable[Saliency]) -> Iterator[ScoreBlock]:
-    """Lay saliencies along the genome, one value a base.
-
-    Parameters
-    ----------
-    results : iterable of Saliency
-        Of records that have a place: ``annotations["chrom" | "start" | "end" | "strand"]``.
-
-    Yields
-    ------
-    ScoreBlock
-        With ``step=1``, sorted by place; where records overlap, the mean. Strand ".".
-
-    Raises
-    ------
-    DatasetError
-        If a record has no place.
-    """
-    placed = [(_placed(result.record), result) for result in results]
-    for stretch in merge([where for where, _ in placed]):
-        total, count = np.zeros((2, stretch.end - stretch.start))
-        for where, result in placed:
-            if where.chrom == stretch.chrom and stretch.start <= where.start < stretch.end:
-                scores = result.scores[::-1] if where.strand == "-" else result.scores
-                here = slice(where.start - stretch.start, where.end - stretch.start)
-                total[here] += np.nan_to_num(scores)
-                count[here] += np.isfinite(scores)
-        yield ScoreBlock(stretch.chrom, stretch.start, 1, _quotient(total, count), stretch.end)
 
 
 def records_at(
@@ -410,10 +378,3 @@ def _check(records: list[SeqRecord], lengths: Sequence[int], motifs: list[str], 
             raise DatasetError(
                 f"record {record.id!r} is {len(record)} bp long, shorter than a replacement of {longest}"
             )
-
-
-def _placed(record: SeqRecord) -> Interval:
-    where = place(record)
-    if where is None:
-        raise DatasetError(f"record {record.id!r} has no place on a genome: its annotations lack chrom, start and end")
-    return where

@@ -15,6 +15,7 @@ from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.tracks import ScoreBlock
+from genomic_ulmfit.plot_style import BLUE, GREEN, LINES, ORANGE, RED, paper_figure, paper_letters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,13 +35,16 @@ __all__ = [
     "save_figure",
 ]
 
-# Okabe & Ito's colours, told apart by colour-blind readers
-_BLUE, _ORANGE, _GREEN, _RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-_LINES = ((_BLUE, "-"), (_RED, "--"), (_GREEN, "-."), (_ORANGE, "-"), ("#CC79A7", "--"), ("black", ":"))
+_ARROW = 0.01  # of the picture's width: the head of a gene's arrow
 
 
 def plot_scan(
-    blocks: Sequence[ScoreBlock], *, sites: Sequence[Interval] = (), calls: Sequence[Interval] = (), title: str = ""
+    blocks: Sequence[ScoreBlock],
+    *,
+    sites: Sequence[Interval] = (),
+    calls: Sequence[Interval] = (),
+    genes: Sequence[Interval] = (),
+    title: str = "",
 ) -> Figure:
     """Draw the scores of both strands along one stretch, "+" upwards and "-" downwards.
 
@@ -51,36 +55,42 @@ def plot_scan(
     sites : sequence of Interval
         True sites, marked by a tick on their strand.
     calls : sequence of Interval
-        Calls, marked by a bar on their strand.
+        Calls, marked by a triangle on their strand.
+    genes : sequence of Interval
+        As from `read_genes`: arrows below, "+" above "-", with their names where there is room. What lies beyond the
+        stretch, or on other chromosomes, is not drawn.
     title : str
         Above the picture.
 
     Returns
     -------
     matplotlib Figure
-        7.2 inches wide, as two columns of a paper.
+        Two columns of a paper wide.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 3.0), layout="constrained", dpi=200)
-    axes = figure.subplots()
+    figure = paper_figure(columns=2, height=3.0 if genes else 2.5)
+    axes, *below = figure.subplots(
+        1 + bool(genes), 1, sharex=True, squeeze=False, height_ratios=[4, 1] if genes else None
+    )[:, 0]
     for block in blocks:
         edges = np.minimum(block.start + np.arange(len(block.scores) + 1) * block.step, block.end) + 1
         sign = -1 if block.strand == "-" else 1
-        axes.stairs(sign * block.scores, edges, fill=True, color=_ORANGE if sign < 0 else _BLUE, linewidth=0)
+        axes.stairs(sign * block.scores, edges, fill=True, color=ORANGE if sign < 0 else BLUE, linewidth=0)
     _marks(axes, sites, height=1.12, color="black", label="annotated start")
-    _bars(axes, calls, height=1.03)
+    _triangles(axes, calls, height=1.03)
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(ylim=(-1.3, 1.3), yticks=[-1, -0.5, 0, 0.5, 1], yticklabels=["1", "0.5", "0", "0.5", "1"])
     axes.set_title(title, loc="left")
-    axes.set_xlim(min(b.start for b in blocks) + 1, max(b.end for b in blocks))
-    axes.set_xlabel(f"{blocks[0].chrom} (bp)")
+    start, end = min(b.start for b in blocks) + 1, max(b.end for b in blocks)
+    axes.set_xlim(start, end)
     axes.set_ylabel("probability\n\u2212 strand      + strand")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if sites or calls:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=8)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    for row in below:
+        _gene_arrows(row, [gene for gene in genes if gene.chrom == blocks[0].chrom], start, end)
+    (below[0] if below else axes).set_xlabel(f"{blocks[0].chrom} (bp)")
+    return paper_letters(figure)
 
 
 def plot_saliency(result: Saliency, *, anchor: int | None = None, title: str = "") -> Figure:
@@ -100,14 +110,12 @@ def plot_saliency(result: Saliency, *, anchor: int | None = None, title: str = "
     matplotlib Figure
         Above the mean saliency of each base, below a heat map with a row for each replacement length or motif.
     """
-    from matplotlib.figure import Figure
-
     n = len(result.scores)
     zero = anchor or 0
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained", dpi=200)
+    figure = paper_figure(columns=2, height=3.2)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     positions = np.arange(n) - zero
-    top.bar(positions, result.scores, width=1.0, color=np.where(result.scores >= 0, _BLUE, _RED))
+    top.bar(positions, result.scores, width=1.0, color=np.where(result.scores >= 0, BLUE, RED))
     top.axhline(0, color="black", linewidth=0.5)
     top.set(ylabel="saliency (nats)", title=title)
     rows = np.array(list(result.curves.values()))
@@ -118,14 +126,15 @@ def plot_saliency(result: Saliency, *, anchor: int | None = None, title: str = "
     )
     bottom.set_yticks(range(len(rows)), [f"{kind} bp" if kind.isdigit() else kind for kind in result.curves])
     bottom.set(
-        ylabel="replaced", xlabel=f"position from the start (bp) in {result.record.id}" if anchor else "position (bp)"
+        ylabel="replaced",
+        xlabel=f"position from the anchor (bp) in {result.record.id}" if anchor is not None else "position (bp)",
     )
     figure.colorbar(image, ax=bottom, label="nats", pad=0.01)
     for axes in (top, bottom):
         if anchor is not None:
             axes.axvline(-0.5, color="black", linewidth=0.8, linestyle="--")
         axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return paper_letters(figure)
 
 
 def plot_distribution(
@@ -147,19 +156,17 @@ def plot_distribution(
     Returns
     -------
     matplotlib Figure
-        5 inches wide; classes differ in colour and in the kind of line.
+        One column of a paper wide; classes differ in colour and in the kind of line.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 2.6), layout="constrained", dpi=200)
+    figure = paper_figure(columns=1, height=1.8)
     axes = figure.subplots()
-    for (name, found), (color, line) in zip(counts.items(), _LINES, strict=False):
+    for (name, found), (color, line) in zip(counts.items(), LINES, strict=False):
         shares = 100 * np.array(found) / max(1, sum(found))
         axes.stairs(shares, edges, color=color, linestyle=line, linewidth=1.5, label=name)
     axes.set(xlabel=xlabel, ylabel="% of the class", ylim=(0, None), xscale="log" if log else "linear")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return paper_letters(figure)
 
 
 def plot_losses(curve: Sequence[Mapping[str, float]], *, references: Mapping[str, float] | None = None) -> Figure:
@@ -176,14 +183,12 @@ def plot_losses(curve: Sequence[Mapping[str, float]], *, references: Mapping[str
     Returns
     -------
     matplotlib Figure
-        5 inches wide; the curves differ in colour and in shape.
+        One column of a paper wide; the curves differ in colour and in shape.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3), layout="constrained", dpi=200)
+    figure = paper_figure(columns=1, height=2.1)
     axes = figure.subplots()
     tokens = [row["tokens"] / 1e6 for row in curve]
-    for part, name, color, shape in (("train", "training", _BLUE, "o-"), ("valid", "validation", _RED, "D--")):
+    for part, name, color, shape in (("train", "training", BLUE, "o-"), ("valid", "validation", RED, "D--")):
         losses = [row.get(f"{part}_bits_per_base", float("nan")) for row in curve]
         if not np.isnan(losses).all():
             axes.plot(tokens, losses, shape, color=color, markersize=3, linewidth=1.2, label=name)
@@ -193,9 +198,9 @@ def plot_losses(curve: Sequence[Mapping[str, float]], *, references: Mapping[str
         axes.axhline(bits, color="0.5", linewidth=0.8, linestyle=style, label=f"{name} ({bits:.4g})")
     axes.set(xlabel="k-mers read (millions)", ylabel="loss (bits per base)", xlim=(0, None))
     axes.locator_params(axis="x", nbins=5)  # labels of a small fraction of a million are long
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return paper_letters(figure)
 
 
 def plot_baselines(scores: Mapping[str, Mapping[str, float]], *, xlabel: str = "MCC") -> Figure:
@@ -211,24 +216,22 @@ def plot_baselines(scores: Mapping[str, Mapping[str, float]], *, xlabel: str = "
     Returns
     -------
     matplotlib Figure
-        5 inches wide; splits differ in colour and in shape.
+        One column of a paper wide; splits differ in colour and in shape.
     """
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(name for found in scores.values() for name in found))[::-1]
-    figure = Figure(figsize=(5, 0.9 + 0.3 * len(names)), layout="constrained", dpi=200)
+    figure = paper_figure(columns=1, height=0.7 + 0.2 * len(names))
     axes = figure.subplots()
     axes.hlines(range(len(names)), 0, 1, color="0.9", linewidth=1)
-    for (split, found), color, marker in zip(scores.items(), (_BLUE, _RED), "oD", strict=False):
+    for (split, found), color, marker in zip(scores.items(), (BLUE, RED), "oD", strict=False):
         rows = [names.index(name) for name in found]
-        axes.plot(list(found.values()), rows, marker, color=color, markersize=7, label=split, clip_on=False)
+        axes.plot(list(found.values()), rows, marker, color=color, markersize=4, label=split, clip_on=False)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel=xlabel, ylim=(-0.6, len(names) - 0.4))
     axes.set_xlim(min(0.0, *(value for found in scores.values() for value in found.values())), 1)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    return figure
+    return paper_letters(figure)
 
 
 def plot_lr_finder(curves: Sequence[Mapping[str, Any]]) -> Figure:
@@ -242,22 +245,20 @@ def plot_lr_finder(curves: Sequence[Mapping[str, Any]]) -> Figure:
     Returns
     -------
     matplotlib Figure
-        5 inches wide, with a logarithmic axis of rates; losses far above the first one are cut off.
+        One column of a paper wide, with a logarithmic axis of rates; losses far above the first one are cut off.
 
     Raises
     ------
     SettingError
         If there are no curves: the rate was given, or the finder's loss was no number from the start.
     """
-    from matplotlib.figure import Figure
-
     curves = [curve for curve in curves if curve["losses"]]
     if not curves:
         raise SettingError("the LR finder has no curve to draw; it looks for a rate with lr='auto' only")
-    figure = Figure(figsize=(5, 2.8), layout="constrained", dpi=200)
+    figure = paper_figure(columns=1, height=2.0)
     axes = figure.subplots()
     for i, curve in enumerate(curves):
-        color, line = _LINES[i % len(_LINES)]
+        color, line = LINES[i % len(LINES)]
         label = f"stage {i + 1}: {curve['chosen']:.2g}"
         axes.plot(curve["rates"], curve["losses"], line, color=color, linewidth=1.5, label=label)
         axes.axvline(curve["chosen"], color=color, linestyle=line, linewidth=0.8)
@@ -265,9 +266,9 @@ def plot_lr_finder(curves: Sequence[Mapping[str, Any]]) -> Figure:
     first = max(curve["losses"][0] for curve in curves)
     axes.set_ylim(lowest - 0.2 * (first - lowest), first + 0.5 * (first - lowest))  # the explosion hides the valley
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return paper_letters(figure)
 
 
 def as_svg(figure: Figure, name: str) -> str:
@@ -329,9 +330,28 @@ def _marks(axes: Axes, sites: Sequence[Interval], height: float, color: str, lab
         axes.plot([site.start + 1] * 2, [0, sign * height], color=color, linewidth=0.6, label=label if i == 0 else None)
 
 
-def _bars(axes: Axes, calls: Sequence[Interval], height: float) -> None:
+def _gene_arrows(axes: Axes, genes: Sequence[Interval], start: int, end: int) -> None:
+    """Draw genes between two 1-based positions, "+" in the upper row and "-" in the lower one."""
+    head, per_letter = (end - start) * _ARROW, (end - start) * 0.0085
+    for gene in genes:
+        left, right = gene.start + 1, gene.end
+        row, color = (-1, ORANGE) if gene.strand == "-" else (1, BLUE)
+        tail, tip = (right, left) if row < 0 else (left, right)
+        neck = tip - row * min(head, right - left)
+        corners = [(tail, row - 0.4), (neck, row - 0.4), (tip, row), (neck, row + 0.4), (tail, row + 0.4)]
+        axes.fill(*zip(*corners, strict=True), facecolor=color, alpha=0.35, edgecolor=color, linewidth=0.6)
+        seen = max(left, start), min(right, end)
+        if gene.name != "." and seen[1] - seen[0] > per_letter * (len(gene.name) + 1):
+            axes.text(sum(seen) / 2, row, gene.name, ha="center", va="center", style="italic")
+    axes.set_xlim(start, end)
+    axes.set(ylim=(-1.8, 1.8), yticks=[-1, 1], yticklabels=["\u2212", "+"], ylabel="genes")
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _triangles(axes: Axes, calls: Sequence[Interval], height: float) -> None:
     for i, call in enumerate(calls):
         y = -height if call.strand == "-" else height
         middle = (call.start + call.end) / 2
         marker = "^" if call.strand == "-" else "v"
-        axes.plot(middle, y * 1.15, marker, color=_GREEN, markersize=4, label="call" if i == 0 else None)
+        axes.plot(middle, y * 1.15, marker, color=GREEN, markersize=4, label="call" if i == 0 else None)

@@ -13,15 +13,16 @@ import genomic_ulmfit as gu
 PACKAGE = Path(gu.__file__).parent
 
 LEVELS = [  # a module may import from its own line or a line above, and within its own folder
-    ["errors", "letters", "columns"],
+    ["errors", "letters", "columns", "plot_style"],
     ["files", "progress"],
     ["genome"],
     ["datasets", "net"],
     ["predict", "stages", "corpus"],
     ["probing"],
     ["pretraining", "training", "evaluation", "scanning", "perturbation"],
-    ["tuning"],
+    ["tuning", "explanation", "profiles"],
     ["plot"],
+    ["plot_explanations", "plot_scores"],
     ["report"],
     ["demo"],
     ["cli"],
@@ -32,6 +33,9 @@ NEVER = {
     "datasets": {"torch", "fastai"},
     "net": {"genomic_ulmfit.genome", "genomic_ulmfit.datasets", "pysam"},
     "plot": {"torch", "fastai"},
+    "plot_style": {"torch", "fastai"},
+    "plot_explanations": {"torch", "fastai"},
+    "plot_scores": {"torch", "fastai"},
     "report": {"torch", "fastai"},
     "cli": {"fastai"},
 }

@@ -257,35 +257,57 @@ def evaluate(
     model: ModelFile,
     data: DataFile,
     json_file: Annotated[Path | None, typer.Option("--json", help="JSON to write.", show_default=False)] = None,
+    roc_plot: Annotated[
+        Path | None, typer.Option(help="Picture of the ROC and precision-recall curves.", show_default=False)
+    ] = None,
+    calibration_plot: Annotated[
+        Path | None, typer.Option(help="Picture of how true the probabilities are.", show_default=False)
+    ] = None,
     device: Device = None,
     seed: Seed = 0,
 ) -> None:
     """Score a classifier on the test part of a data set, baselines beside it.
 
-    Example: genomic-ulmfit evaluate clf.safetensors data.fa --json metrics.json
+    Example: genomic-ulmfit evaluate clf.safetensors data.fa --json metrics.json --roc-plot roc.svg
     """
     from genomic_ulmfit.evaluation import table
 
-    check_outputs(json_file)
+    check_outputs(json_file, roc_plot, calibration_plot)
+    for picture in (roc_plot, calibration_plot):
+        check_picture(picture)
     found = gu.evaluate(load_classifier(model), gu.read_dataset(data), device=device, seed=seed, progress=True)
     typer.echo(table({model.name: found}))
     if json_file is not None:
         wrote(write_text(json.dumps(found.to_dict(), indent=2) + "\n", json_file), "the metrics")
+    _draw_scores(found, roc_plot, calibration_plot)
 
 
 @app.command()
 def info(
     model: ModelFile,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    embedding_plot: Annotated[
+        Path | None, typer.Option(help="Map of the k-mers' embeddings to write (t-SNE).", show_default=False)
+    ] = None,
+    seed: Seed = 0,
 ) -> None:
     """Say what a model is and what it saw.
 
-    Example: genomic-ulmfit info clf.safetensors
+    Example: genomic-ulmfit info clf.safetensors --embedding-plot kmers.svg
     """
     from genomic_ulmfit.net.checkpoint import card_text, describe
 
+    check_outputs(embedding_plot)
+    check_picture(embedding_plot)
     loaded = gu.load(model)
     typer.echo(json.dumps(describe(loaded), indent=2) if as_json else card_text(loaded))
+    if embedding_plot is not None:
+        from genomic_ulmfit.explanation import kmer_embeddings, kmer_map
+        from genomic_ulmfit.plot import save_figure
+        from genomic_ulmfit.plot_explanations import plot_kmers
+
+        kmers, vectors = kmer_embeddings(loaded)
+        wrote(save_figure(plot_kmers(kmer_map(vectors, seed=seed), kmers), embedding_plot), f"{len(kmers)} k-mers")
 
 
 @app.command()
@@ -348,6 +370,18 @@ def tune(
         wrote(write_text(json.dumps(report.to_dict(), indent=1) + "\n", json_file), "the table and all runs")
     if report.interrupted:
         raise KeyboardInterrupt
+
+
+def _draw_scores(found: gu.Evaluation, ranking: Path | None, calibration: Path | None) -> None:
+    from genomic_ulmfit.plot import save_figure
+    from genomic_ulmfit.plot_scores import plot_calibration, plot_ranking
+
+    if ranking is not None:
+        wrote(save_figure(plot_ranking(found.ranking()), ranking), "ROC and precision-recall")
+    if calibration is not None:
+        classes = list(found.counts)
+        of = classes[1] if len(classes) == 2 else "the class called"
+        wrote(save_figure(plot_calibration(found.calibration(), of=of), calibration), "calibration")
 
 
 def _checkpoint_of(output: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Verbs that use models: probabilities, tracks and explanations; and the demo."""
+"""Verbs that use models: probabilities and tracks; and the demo."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from genomic_ulmfit.cli.options import (
     Strands,
     Target,
     check_outputs,
+    check_picture,
     insert_word,
     load_classifier,
     load_regions,
     output_file,
-    whole_number,
     write_text,
     wrote,
 )
+from genomic_ulmfit.errors import SettingError
 
 
 @app.command()
@@ -74,6 +75,14 @@ def scan(
     target: Target = None,
     peaks: Annotated[Path | None, typer.Option(help="BED of calls to write, by strand.", show_default=False)] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest probability of a call.")] = 0.5,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the first region to write.", show_default=False)] = None,
+    genes: Annotated[
+        Path | None, typer.Option(help="GFF3, GTF or GenBank file: genes to draw as arrows.", show_default=False)
+    ] = None,
+    sites: Annotated[
+        Path | None,
+        typer.Option(help="True starts to mark in the picture, as `dataset` takes them.", show_default=False),
+    ] = None,
     precision: ReadingPrecision = Precision.fp32,
     exact: Exact = False,
     aliases: Aliases = None,
@@ -83,7 +92,8 @@ def scan(
 
     Example: genomic-ulmfit scan clf.safetensors genome.fa -o scores.bedgraph --regions chr1:1-40000 --peaks calls.bed
     """
-    check_outputs(track=output, calls=peaks)
+    check_outputs(plot, track=output, calls=peaks)
+    _check_drawing(plot, regions, genes or sites)
     opened, classifier = gu.Genome(genome, aliases=aliases), load_classifier(model)
     where = None if regions is None else load_regions(regions, [opened])
     read = Strands.both if strands is Strands.max else strands
@@ -109,58 +119,44 @@ def scan(
     else:
         shown = gu.best_strand(blocks) if strands is Strands.max else blocks
         wrote(gu.write_track(shown, output, chrom_sizes=opened.chrom_sizes), "scores")
+    calls = gu.call_peaks(blocks, threshold=threshold) if peaks is not None else []
     if peaks is not None:
-        calls = gu.call_peaks(blocks, threshold=threshold)
         wrote(gu.write_track(calls, peaks), f"{len(calls)} calls")
+    if plot is not None and where is not None:
+        _draw_scan(blocks, where[0], calls, opened, plot, genes, sites)
 
 
-@app.command()
-def saliency(
-    model: ModelFile,
-    genome: GenomeFile,
-    regions: Annotated[str, typer.Option(metavar="REGION|BED", help="What to explain.", show_default=False)],
-    output: Annotated[Path, output_file("Track to write, one value a base.")],
-    plot: Annotated[Path | None, typer.Option(help="Picture of the first region.", show_default=False)] = None,
-    lengths: Annotated[str, typer.Option(help="Lengths in bp that are replaced by random bases.")] = "1,5,10",
-    insert: Annotated[list[str] | None, typer.Option(help="Motif that replaces what is there; repeatable.")] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Random replacements of each window.")] = 3,
-    target: Target = None,
-    precision: ReadingPrecision = Precision.fp32,
-    exact: Exact = False,
-    aliases: Aliases = None,
-    device: Device = None,
-    seed: Seed = 0,
+def _check_drawing(plot: Path | None, regions: str | None, drawn: Path | None) -> None:
+    """Refuse, before hours are spent, a picture of a whole genome or of nothing."""
+    if plot is None and drawn is not None:
+        raise SettingError("--genes and --sites are drawn in a picture; wanted --plot with them")
+    if plot is not None and regions is None:
+        raise SettingError("--plot draws the first region; wanted --regions with it")
+    check_picture(plot)
+
+
+def _draw_scan(
+    blocks: list[gu.ScoreBlock],
+    region: gu.Interval,
+    calls: list[gu.Interval],
+    genome: gu.Genome,
+    plot: Path,
+    genes: Path | None,
+    sites: Path | None,
 ) -> None:
-    """Show which bases support the call, by perturbing them.
+    """Draw a region with what lies in it."""
+    from genomic_ulmfit.genome.algebra import overlapping
+    from genomic_ulmfit.plot import plot_scan, save_figure
 
-    Example: genomic-ulmfit saliency clf.safetensors genome.fa --regions calls.bed -o saliency.bedgraph --plot first.png
-    """
-    from genomic_ulmfit.perturbation import records_at
-    from genomic_ulmfit.plot import picture_format, plot_saliency, save_figure
-
-    check_outputs(plot, track=output)
-    if plot is not None:
-        picture_format(plot)
-    opened, classifier = gu.Genome(genome, aliases=aliases), load_classifier(model)
-    records = records_at(classifier, opened, load_regions(regions, [opened]), target=target)
-    widths = [whole_number(text, "--lengths") for text in lengths.split(",") if text]
-    results = gu.saliency(
-        classifier,
-        records,
-        lengths=widths,
-        inserts=insert,
-        draws=draws,
-        target=target,
-        precision=precision.value,
-        exact=exact,
-        device=device,
-        seed=seed,
-        progress=True,
+    found = gu.read_genes(genes, aliases=genome.aliases) if genes else []
+    starts = gu.read_tss(sites, aliases=genome.aliases, genome=genome) if sites else []
+    figure = plot_scan(
+        [b for b in blocks if b.chrom == region.chrom and b.start < region.end and region.start < b.end],
+        sites=overlapping(starts, [region]),
+        calls=overlapping(calls, [region]),
+        genes=overlapping(found, [region]),
     )
-    track = gu.write_track(gu.saliency_track(results), output, chrom_sizes=opened.chrom_sizes)
-    wrote(track, f"saliency of {len(results)} regions")
-    if plot is not None:
-        wrote(save_figure(plot_saliency(results[0], anchor=classifier.anchor), plot), f"picture of {records[0].id}")
+    wrote(save_figure(figure, plot), f"picture of {region.region}")
 
 
 @app.command()

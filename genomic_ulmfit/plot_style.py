@@ -1,0 +1,40 @@
+"""What all pictures share: widths of paper columns, sizes of letters, colours that colour-blind readers tell apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["BLUE", "GREEN", "LINES", "ORANGE", "PURPLE", "RED", "paper_figure", "paper_letters"]
+
+# Okabe & Ito's colours
+BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+LINES = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (ORANGE, "-"), (PURPLE, "--"), ("black", ":"))
+
+_WIDTHS = {1: 85 / 25.4, 2: 180 / 25.4}  # inches, of one column of a paper and of two
+
+
+def paper_figure(*, columns: int, height: float) -> Figure:
+    """Make an empty figure as wide as one or two columns of a paper (85 or 180 mm), its height in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTHS[columns], height), layout="constrained", dpi=300)
+
+
+def paper_letters(figure: Figure) -> Figure:
+    """Set the letters of a finished figure: titles in 8 points, labels in 7, ticks and all other text in 6."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_fontsize(6)
+    for axes in figure.axes:
+        axes.tick_params(labelsize=6, width=0.6)  # ticks are made anew when a figure is drawn
+        for spine in axes.spines.values():
+            spine.set_linewidth(0.6)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_fontsize(7)
+        for side in filter(axes.get_title, ("left", "center", "right")):
+            axes.set_title(axes.get_title(side), loc=side, fontsize=8)
+    return figure
