@@ -85,7 +85,7 @@ def plot_scan(
     axes.set_ylabel("probability\n\u2212 strand      + strand")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if sites or calls:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=6)
     axes.spines[["top", "right"]].set_visible(False)
     for row in below:
         _gene_arrows(row, [gene for gene in genes if gene.chrom == blocks[0].chrom], start, end)
@@ -164,7 +164,7 @@ def plot_distribution(
         shares = 100 * np.array(found) / max(1, sum(found))
         axes.stairs(shares, edges, color=color, linestyle=line, linewidth=1.5, label=name)
     axes.set(xlabel=xlabel, ylabel="% of the class", ylim=(0, None), xscale="log" if log else "linear")
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=6)
     axes.spines[["top", "right"]].set_visible(False)
     return paper_letters(figure)
 
@@ -198,7 +198,7 @@ def plot_losses(curve: Sequence[Mapping[str, float]], *, references: Mapping[str
         axes.axhline(bits, color="0.5", linewidth=0.8, linestyle=style, label=f"{name} ({bits:.4g})")
     axes.set(xlabel="k-mers read (millions)", ylabel="loss (bits per base)", xlim=(0, None))
     axes.locator_params(axis="x", nbins=5)  # labels of a small fraction of a million are long
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=6)
     axes.spines[["top", "right"]].set_visible(False)
     return paper_letters(figure)
 
@@ -228,7 +228,7 @@ def plot_baselines(scores: Mapping[str, Mapping[str, float]], *, xlabel: str = "
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel=xlabel, ylim=(-0.6, len(names) - 0.4))
     axes.set_xlim(min(0.0, *(value for found in scores.values() for value in found.values())), 1)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=6)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return paper_letters(figure)
@@ -266,7 +266,7 @@ def plot_lr_finder(curves: Sequence[Mapping[str, Any]]) -> Figure:
     first = max(curve["losses"][0] for curve in curves)
     axes.set_ylim(lowest - 0.2 * (first - lowest), first + 0.5 * (first - lowest))  # the explosion hides the valley
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=6)
     axes.spines[["top", "right"]].set_visible(False)
     return paper_letters(figure)
 

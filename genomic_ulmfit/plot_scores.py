@@ -39,29 +39,34 @@ def plot_ranking(curves: Mapping[str, RankingCurves], *, title: str = "") -> Fig
     """
     if not 1 <= len(curves) <= len(LINES):
         raise SettingError(f"wanted 1 to {len(LINES)} curves to draw, got {len(curves)}")
-    figure = paper_figure(columns=1, height=1.75 + 0.12 * len(curves))
+    figure = paper_figure(columns=1, height=2.1 + 0.11 * len(curves))
     left, right = figure.subplots(1, 2)
     for (name, found), (color, line) in zip(curves.items(), LINES, strict=False):
-        for axes, values, (low, high), area in (
-            (left, found.true_positive_rate, found.true_positive_rate_interval, found.roc_auc),
-            (right, found.precision, found.precision_interval, found.pr_auc),
+        for axes, values, (low, high) in (
+            (left, found.true_positive_rate, found.true_positive_rate_interval),
+            (right, found.precision, found.precision_interval),
         ):
-            label = f"{name} {area[0]:.3f} ({area[1]:.3f} to {area[2]:.3f})"
             axes.fill_between(found.grid, low, high, color=color, alpha=0.25, linewidth=0)
-            axes.plot(found.grid, values, line, color=color, linewidth=1, label=label)
+            axes.plot(found.grid, values, line, color=color, linewidth=1, label=_areas(name, found))
         share = found.positives / (found.positives + found.negatives)
         right.axhline(share, color=color, linestyle=":", linewidth=0.8)
     left.plot([0, 1], [0, 1], ":", color="0.4", linewidth=0.8)
     left.set(xlabel="false positive rate", ylabel="true positive rate")
     right.set(xlabel="recall", ylabel="precision")
-    for axes, what in ((left, "ROC-AUC"), (right, "PR-AUC")):
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
+    for axes in (left, right):
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], box_aspect=1)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(
-            title=what, loc="lower center", bbox_to_anchor=(0.45, 1), frameon=False, handlelength=1.2, borderpad=0
-        )
-    figure.suptitle(title)
+    drawn = left.get_legend_handles_labels()
+    figure.legend(
+        *drawn, title="area (95 % interval)", loc="outside lower left", frameon=False, alignment="left", fontsize=6
+    )
+    left.set_title(title, loc="left")
     return paper_letters(figure)
+
+
+def _areas(name: str, found: RankingCurves) -> str:
+    texts = [f"{area:.3f} ({low:.3f} to {high:.3f})" for area, low, high in (found.roc_auc, found.pr_auc)]
+    return f"{name}: ROC {texts[0]}, PR {texts[1]}"
 
 
 def plot_calibration(found: Calibration, *, of: str = "the class", title: str = "") -> Figure:

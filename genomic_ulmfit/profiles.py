@@ -154,11 +154,11 @@ def enrichment(
     there, beside = profile.inside(box), profile.inside(*flanks)
     if not there.any() or not beside.any() or (there & beside).any():
         raise SettingError(f"wanted a box and flanks inside the profile and apart, got {box} and {list(flanks)}")
-    sides = np.stack([np.nanmean(profile.values[:, which], axis=1) for which in (there, beside)], axis=1)
+    sides = np.stack([_column_means(profile.values[:, which].T) for which in (there, beside)], axis=1)
     counts = _resampled(len(sides), bootstraps, np.random.default_rng(seed))
     inside, outside = _column_means(sides)
     drawn = _weighted_means(sides, counts)
-    ratios = np.where(drawn[:, 1] > 0, drawn[:, 0] / drawn[:, 1], np.inf)
+    ratios = np.divide(drawn[:, 0], drawn[:, 1], out=np.full(len(drawn), np.inf), where=drawn[:, 1] > 0)
     return Enrichment(
         float(inside),
         float(outside),

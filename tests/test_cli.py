@@ -14,10 +14,12 @@ from Bio import SeqIO
 
 import genomic_ulmfit as gu
 from genomic_ulmfit.cli import app, main
+from genomic_ulmfit.explanation import hypothetical_attributions
+from genomic_ulmfit.perturbation import records_at
 from tests.toy_models import MotifAt
 
 DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info", "tune"]
-VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "saliency", "demo"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "demo", "saliency", "mutagenesis"]
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +294,62 @@ def test_scan_is_the_same_byte_for_byte_and_saliency_follows(built, capsys):
     assert rows and all(row[0] == "chr1" for row in rows)
 
 
+@pytest.fixture
+def regions(tmp_path):
+    """Two regions that overlap."""
+    (tmp_path / "regions.bed").write_text("chr1\t54100\t54101\ta\t0\t+\nchr1\t54120\t54121\tb\t0\t-\n")
+    return tmp_path / "regions.bed"
+
+
+def test_saliency_writes_a_track_of_each_curve_and_its_pictures(built, regions, tmp_path, capsys):
+    explain = ["saliency", built / "clf.safetensors", built / "genome.fa", "--regions", regions, "--curves"]
+    pictures = ["--logo", tmp_path / "l.svg", "--profile", tmp_path / "p.png"]
+    options = ["--lengths", "1,4", "--insert", "TATAAT", "--draws", "1"]
+    assert run(capsys, *explain, *options, *pictures, "-o", tmp_path / "s.bedgraph")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} - {"regions.bed"} == {
+        "s.bedgraph", "s.1.bedgraph", "s.4.bedgraph", "s.TATAAT.bedgraph", "l.svg", "p.png",
+    }  # fmt: skip
+    lines = {path: path.read_text().splitlines() for path in tmp_path.glob("s.*")}
+    ends = {(int(rows[0].split("\t")[1]), int(rows[-1].split("\t")[2])) for rows in lines.values()}
+    assert ends == {(54040, 54181)}  # 60 before the first anchor on +, and as many after the second on -
+
+
+def test_mutagenesis_is_that_from_python(built, regions, tmp_path, capsys):
+    command = ["mutagenesis", built / "clf.safetensors", built / "genome.fa", "--regions", regions]
+    pictures = ["--logo", tmp_path / "l.png", "--mean-logo", tmp_path / "m.svg"]
+    assert run(capsys, *command, "-o", tmp_path / "ism.npz", *pictures)[0] == 0
+    found, bases = (np.load(tmp_path / f"ism.{what}.npz")["arr_0"] for what in ("attributions", "sequences"))
+    model, genome = gu.load(built / "clf.safetensors"), gu.Genome(built / "genome.fa")
+    records = records_at(model, genome, gu.read_intervals(regions))
+    expected = [hypothetical_attributions(changes).T for changes in gu.mutagenesis(model, records)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert bases.shape == (2, 4, 80)
+    assert (tmp_path / "l.png").exists() and (tmp_path / "m.svg").exists()
+
+
+def test_pictures_come_where_one_looks_for_them(built, tmp_path, capsys):
+    clf, region = built / "clf.safetensors", "chr1:54,001-55,000"
+    (tmp_path / "genes.gff3").write_text(
+        "##gff-version 3\nchr1\tx\tCDS\t54101\t54700\t.\t+\t0\tID=one\nchr1\tx\tCDS\t58000\t58900\t.\t-\t0\tID=two\n"
+    )
+    draw = ["--roc-plot", tmp_path / "roc.svg", "--calibration-plot", tmp_path / "cal.png"]
+    assert run(capsys, "evaluate", clf, built / "data.fa", *draw)[0] == 0
+    assert run(capsys, "info", clf, "--embedding-plot", tmp_path / "kmers.svg")[0] == 0
+    scan = [
+        "scan",
+        clf,
+        built / "genome.fa",
+        "-o",
+        tmp_path / "s.bw",
+        "--regions",
+        region,
+        "--plot",
+        tmp_path / "s.svg",
+    ]
+    assert run(capsys, *scan, "--genes", tmp_path / "genes.gff3", "--sites", built / "tss.bed")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"roc.svg", "cal.png", "kmers.svg", "s.svg"}
+
+
 def test_both_strands_go_to_two_files(built, capsys):
     scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:1-2000", "--strands", "both"]
     assert run(capsys, *scan, "-o", built / "two.bedgraph.gz")[0] == 0
@@ -387,6 +445,11 @@ def test_wrong_input_gives_one_line_and_status_2(built, wrong, capsys):
         (["scan", model, genome, "-o", track, "--regions", wrong / "empty.bed"], "holds no intervals"),
         (["scan", model, genome, "-o", track, "--device", "gpu"], "device 'gpu'"),
         (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--plot", wrong / "p.xyz"], ".png"),
+        (["saliency", model, genome, "--regions", "chr1:1-80", "-o", track, "--logo", wrong / "no/p.png"], "no/p.png"),
+        (["mutagenesis", model, genome, "--regions", "chr1:1-80", "-o", wrong / "m.h5"], ".npz"),
+        (["evaluate", model, built / "data.fa", "--roc-plot", wrong / "p.xyz"], ".png"),
+        (["scan", model, genome, "-o", track, "--plot", wrong / "p.png"], "--regions"),
+        (["scan", model, genome, "-o", track, "--genes", built / "tss.bed"], "--plot"),
         (["dataset", genome, built / "tss.bed", "-o", wrong / "d.fa", "--negatives", "gene-body"], "tss.bed"),
         (["evaluate", model, built / "data.fa", "--json", wrong / "nowhere" / "m.json"], "does not exist"),
         (["nonsense"], "nonsense"),

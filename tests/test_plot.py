@@ -36,6 +36,23 @@ def test_a_scan_marks_every_site_and_call(blocks):
     assert {text.get_text() for text in axes.get_legend().get_texts()} == {"annotated start", "call"}
 
 
+def test_genes_are_arrows_along_their_strands_with_names_where_there_is_room(blocks):
+    genes = [
+        gu.Interval("chr1", 105, 130, "abcD", strand="+"),
+        gu.Interval("chr1", 90, 112, "far", strand="-"),
+        gu.Interval("chr1", 136, 138, "tiny", strand="-"),
+        gu.Interval("chr2", 105, 130, "elsewhere", strand="+"),
+    ]
+    figure = plot_scan(blocks, genes=genes)
+    scores, row = figure.axes
+    assert len(row.patches) == 3
+    forward, backward, _ = (patch.get_xy() for patch in row.patches)
+    assert (forward[:, 0].max(), forward[forward[:, 0].argmax(), 1]) == (130, 1)  # the tip, in the upper row
+    assert (backward[:, 0].min(), backward[backward[:, 0].argmin(), 1]) == (91, -1)
+    assert [text.get_text() for text in row.texts] == ["abcD", "far"]
+    assert row.get_xlim() == scores.get_xlim() == (101, 140)
+
+
 def test_saliency_is_drawn_round_the_anchor():
     (result,) = gu.saliency(CountGC(), [SeqRecord(Seq("GATTACAGATTACA"), id="r")], lengths=(1, 3), inserts=["GG"])
     figure = plot_saliency(result, anchor=4)
