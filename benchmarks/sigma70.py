@@ -65,7 +65,8 @@ def build(data: Path, negatives: str, ratio: float, n: int, seed: int) -> Task:
         negatives=negatives,
         ratio=ratio,
         genes=FIXTURES / "NC_000913.3.gbk.gz" if negatives == "gene-body" else None,
-        split=gu.split_genome(genome.chrom_sizes, "region", fractions=FRACTIONS),
+        split="region",
+        fractions=FRACTIONS,
         seed=seed,
     )
     learnt = KmerSet(letters(record) for record in records if record.annotations["split"] != "test")

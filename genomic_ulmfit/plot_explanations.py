@@ -94,9 +94,10 @@ def plot_profile(
     top.axhline(0, color="black", linewidth=0.5)
     for start, end, name in boxes:
         top.axvspan(start - 0.5, end - 0.5, color="0.9", zorder=0, linewidth=0)
-        top.annotate(name, ((start + end - 1) / 2, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+        top.annotate(name, ((start + end - 1) / 2, 0.98), xycoords=("data", "axes fraction"), ha="center", va="top")
     top.set_ylabel(f"mean saliency of {len(profile.values):,}\nrecords (nats, 95 % interval)")
-    top.set_title(title, loc="left", pad=12 if boxes else None)
+    top.margins(y=0.15)  # room for the names
+    top.set_title(title, loc="left")
     rows = np.array(list(profile.curves.values()))
     largest = np.nanmax(np.abs(rows)) or 1.0
     extent = (profile.positions[0] - 0.5, profile.positions[-1] + 0.5, len(rows) - 0.5, -0.5)
@@ -134,7 +135,8 @@ def plot_kmers(places: NDArray[np.floating], kmers: Sequence[str], *, title: str
     axes = figure.subplots()
     gc = [sum(letter in "GC" for letter in kmer) / len(kmer) for kmer in kmers]
     size = max(2.0, 600 / len(kmers))
-    points = axes.scatter(*places.T, c=gc, cmap="cividis", vmin=0, vmax=1, s=size, linewidth=0)
+    x, y = np.asarray(places).T
+    points = axes.scatter(x, y, c=gc, cmap="cividis", vmin=0, vmax=1, s=size, linewidth=0)
     for where, names in _together(places, kmers) if len(kmers) <= _NAMED else ():
         axes.annotate("\n".join(names), where, xytext=(4, 0), textcoords="offset points", va="center")
     figure.colorbar(points, ax=axes, label="share of G and C", pad=0.02, aspect=30)
@@ -144,14 +146,14 @@ def plot_kmers(places: NDArray[np.floating], kmers: Sequence[str], *, title: str
     return paper_letters(figure)
 
 
-def _together(places: NDArray[np.floating], kmers: Sequence[str]) -> list[tuple[NDArray[np.floating], list[str]]]:
+def _together(places: NDArray[np.floating], kmers: Sequence[str]) -> list[tuple[tuple[float, float], list[str]]]:
     """List k-mers that lie so close that their names would cover one another, each list with its place."""
     from scipy.cluster.hierarchy import fcluster, linkage
 
     groups = fcluster(linkage(places, "single"), 0.04 * np.ptp(places, axis=0).max(), "distance")
     found = []
     for group in np.unique(groups):
-        members = np.flatnonzero(groups == group)
-        right = places[members, 0].max(), places[members, 1].mean()
-        found.append((np.array(right), [kmers[i] for i in members]))
+        members = np.flatnonzero(groups == group).tolist()
+        right = float(places[members, 0].max()), float(places[members, 1].mean())
+        found.append((right, [kmers[i] for i in members]))
     return found

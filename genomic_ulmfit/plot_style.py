@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +35,8 @@ def paper_letters(figure: Figure) -> Figure:
             spine.set_linewidth(0.6)
         for label in (axes.xaxis.label, axes.yaxis.label):
             label.set_fontsize(7)
-        for side in filter(axes.get_title, ("left", "center", "right")):
-            axes.set_title(axes.get_title(side), loc=side, fontsize=8)
+        sides: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
+        for side in sides:
+            if title := axes.get_title(side):
+                axes.set_title(title, loc=side, fontsize=8)
     return figure

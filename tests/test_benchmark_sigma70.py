@@ -1,5 +1,7 @@
 """The benchmark of sigma70 promoters: which records it explains, and where it says that a profile peaks."""
 
+from itertools import pairwise
+
 import numpy as np
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
@@ -28,6 +30,6 @@ def test_peaks_are_the_highest_maxima_apart_from_one_another():
 
 def test_boxes_spacer_and_flanks_are_apart_and_hold_the_consensus():
     stretches = sorted([*sigma70.BOXES.values(), sigma70.SPACER, *sigma70.FLANKS])
-    assert all(one[1] <= other[0] for one, other in zip(stretches, stretches[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in pairwise(stretches))
     assert sigma70.BOXES["-10"][0] <= -12 and sigma70.BOXES["-10"][1] > -7
     assert sigma70.BOXES["-35"][0] <= -36 and sigma70.BOXES["-35"][1] > -31

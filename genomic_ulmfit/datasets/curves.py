@@ -103,31 +103,21 @@ def ranking_curves(
     >>> found.roc_auc[0], round(found.pr_auc[0], 3)
     (0.75, 0.833)
     """
-    true, score = np.asarray(true, dtype=bool), np.asarray(score, dtype=np.float64)
+    true, values = np.asarray(true, dtype=bool), np.asarray(score, dtype=np.float64)
     if true.all() or not true.any():
         raise DatasetError(f"ROC and PR need records of both kinds, got {true.sum()} of the class and {(~true).sum()}")
     _check(bootstraps)
     rng = np.random.default_rng(seed)
-    roc, precision, areas = _on_grid(true, score)
-    drawn = []
+    roc, precision, areas = _on_grid(true, values)
+    drawn: list[tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]]] = []
     while len(drawn) < bootstraps:
         chosen = rng.integers(len(true), size=len(true))
         if 0 < true[chosen].sum() < len(true):
-            drawn.append(_on_grid(true[chosen], score[chosen]))
+            drawn.append(_on_grid(true[chosen], values[chosen]))
     ends = [np.percentile(what, [2.5, 97.5], axis=0) for what in map(np.array, zip(*drawn, strict=True))]
-    roc_auc, pr_auc = ((float(area), *map(float, ends[2][:, i])) for i, area in enumerate(areas))
+    roc_auc, pr_auc = ((area, float(low), float(high)) for area, low, high in zip(areas, *ends[2], strict=True))
     positives = int(true.sum())
-    return RankingCurves(
-        _GRID,
-        roc,
-        precision,
-        ends[0],
-        ends[1],
-        roc_auc,
-        pr_auc,
-        positives,
-        len(true) - positives,  # type: ignore[arg-type]
-    )
+    return RankingCurves(_GRID, roc, precision, ends[0], ends[1], roc_auc, pr_auc, positives, len(true) - positives)
 
 
 def calibration(
@@ -163,18 +153,18 @@ def calibration(
     >>> found.observed.tolist(), found.counts.tolist(), found.error[0]
     ([0.5, 1.0], [2, 2], 0.25)
     """
-    true, probability = np.asarray(true, dtype=bool), np.asarray(probability, dtype=np.float64)
-    if not len(true) or not ((probability >= 0) & (probability <= 1)).all():
+    true, values = np.asarray(true, dtype=bool), np.asarray(probability, dtype=np.float64)
+    if not len(true) or not ((values >= 0) & (values <= 1)).all():
         raise DatasetError(f"calibration needs records with probabilities of 0 to 1, got {len(true)} records")
     _check(bootstraps)
     if bins < 1:
         raise SettingError(f"bins is {bins}, wanted 1 or more")
     rng = np.random.default_rng(seed)
-    counts, predicted, observed = _binned(true, probability, bins)
+    counts, predicted, observed = _binned(true, values, bins)
     drawn = []
     for _ in range(bootstraps):
         chosen = rng.integers(len(true), size=len(true))
-        drawn.append(_error(*_binned(true[chosen], probability[chosen], bins)))
+        drawn.append(_error(*_binned(true[chosen], values[chosen], bins)))
     low, high = np.percentile(drawn, [2.5, 97.5])
     error = (_error(counts, predicted, observed), float(low), float(high))
     return Calibration(np.linspace(0, 1, bins + 1), counts, predicted, observed, _wilson(observed, counts), error)
