@@ -94,10 +94,9 @@ def plot_profile(
     top.axhline(0, color="black", linewidth=0.5)
     for start, end, name in boxes:
         top.axvspan(start - 0.5, end - 0.5, color="0.9", zorder=0, linewidth=0)
-        top.annotate(name, ((start + end - 1) / 2, 0.98), xycoords=("data", "axes fraction"), ha="center", va="top")
+        top.annotate(name, ((start + end - 1) / 2, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
     top.set_ylabel(f"mean saliency of {len(profile.values):,}\nrecords (nats, 95 % interval)")
-    top.margins(y=0.15)  # room for the names
-    top.set_title(title, loc="left")
+    top.set_title(title, loc="left", pad=12 if boxes else None)
     rows = np.array(list(profile.curves.values()))
     largest = np.nanmax(np.abs(rows)) or 1.0
     extent = (profile.positions[0] - 0.5, profile.positions[-1] + 0.5, len(rows) - 0.5, -0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,15 +28,16 @@ def paper_letters(figure: Figure) -> Figure:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
-        text.set_fontsize(6)
+        if isinstance(text, Text):
+            text.set_fontsize(6)
     for axes in figure.axes:
         axes.tick_params(labelsize=6, width=0.6)  # ticks are made anew when a figure is drawn
         for spine in axes.spines.values():
             spine.set_linewidth(0.6)
         for label in (axes.xaxis.label, axes.yaxis.label):
             label.set_fontsize(7)
-        sides: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
-        for side in sides:
-            if title := axes.get_title(side):
-                axes.set_title(title, loc=side, fontsize=8)
+        titles = {axes.get_title("left"), axes.get_title("center"), axes.get_title("right")} - {""}
+        for text in axes.findobj(Text):
+            if isinstance(text, Text) and text.get_text() in titles:
+                text.set_fontsize(8)
     return figure
