@@ -29,8 +29,10 @@ from .perturbation import mutagenesis as mutagenesis
 from .perturbation import saliency as saliency
 from .perturbation import saliency_track as saliency_track
 from .predict import predict_proba as predict_proba
+from .predict import write_predictions as write_predictions
 from .pretraining import finetune as finetune
 from .pretraining import pretrain as pretrain
+from .prevalence import at_prevalence as at_prevalence
 from .report import audit_page as audit_page
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan

@@ -26,41 +26,8 @@ from genomic_ulmfit.cli.options import (
     load_regions,
     output_file,
     whole_number,
-    write_text,
     wrote,
 )
-
-
-@app.command()
-def predict(
-    model: ModelFile,
-    sequences: Annotated[Path, typer.Argument(help="FASTA, plain or gzip.", show_default=False)],
-    output: Annotated[Path, output_file("TSV to write: a row a record, a column a class.")],
-    strands: Annotated[str, typer.Option(help="+, - or mean.")] = "+",
-    precision: ReadingPrecision = Precision.fp32,
-    device: Device = None,
-) -> None:
-    """Give each sequence the probabilities of the classes.
-
-    Example: genomic-ulmfit predict clf.safetensors mine.fa -o probabilities.tsv
-    """
-    from genomic_ulmfit.datasets.records import read_records
-
-    check_outputs(output)
-    classifier, records = load_classifier(model), read_records(sequences)
-    rows = gu.predict_proba(
-        classifier,
-        records,
-        strands=strands,  # type: ignore[arg-type]
-        precision=precision.value,
-        device=device,
-        progress=True,
-    )
-    lines = ["\t".join(["id", *classifier.classes])]
-    lines += [
-        "\t".join([str(record.id), *(f"{p:.6f}" for p in row)]) for record, row in zip(records, rows, strict=True)
-    ]
-    wrote(write_text("\n".join(lines) + "\n", output), f"probabilities of {len(records)} records")
 
 
 @app.command()
