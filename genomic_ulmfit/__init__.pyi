@@ -20,7 +20,6 @@ from .genome.tss import read_tss as read_tss
 from .net.awd_lstm import AWDLSTMConfig as AWDLSTMConfig
 from .net.awd_lstm import Classifier as Classifier
 from .net.awd_lstm import LanguageModel as LanguageModel
-from .net.checkpoint import load as load
 from .net.checkpoint import save as save
 from .net.ensemble import Ensemble as Ensemble
 from .net.kmers import KmerVocab as KmerVocab
@@ -36,6 +35,10 @@ from .prevalence import at_prevalence as at_prevalence
 from .report import audit_page as audit_page
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
+from .shipped import ShippedModel as ShippedModel
+from .shipped import load as load
+from .shipped import shipped_models as shipped_models
+from .temperature import calibrate as calibrate
 from .training import train_classifier as train_classifier
 from .tuning.report import TuningReport as TuningReport
 from .tuning.verb import tune as tune

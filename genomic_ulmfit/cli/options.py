@@ -115,7 +115,7 @@ Aliases = Annotated[
     Path | None, typer.Option(help="Two columns: a chromosome's name in the interval files, and in the genome.")
 ]
 Circular = Annotated[bool, typer.Option("--circular", help="All chromosomes are circles; GenBank says which are.")]
-ModelFile = Annotated[Path, typer.Argument(help="Model file (.safetensors).", show_default=False)]
+ModelFile = Annotated[Path, typer.Argument(help="Model file, or a name that `models` lists.", show_default=False)]
 GenomeFile = Annotated[Path, typer.Argument(help="FASTA (plain, gzip, bgzip), 2bit or GenBank.", show_default=False)]
 DataFile = Annotated[Path, typer.Argument(help="Labelled FASTA, CSV or TSV.", show_default=False)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows a batch.")]

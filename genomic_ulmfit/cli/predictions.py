@@ -1,4 +1,4 @@
-"""Records in, a table of probabilities out: the verb `predict`."""
+"""Verbs of probabilities: `predict` for records, `calibrate` so that they mean what they say."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 import genomic_ulmfit as gu
 from genomic_ulmfit.cli.app import app
 from genomic_ulmfit.cli.options import (
+    DataFile,
     Device,
     ModelFile,
     Precision,
@@ -21,8 +22,9 @@ from genomic_ulmfit.cli.options import (
     output_file,
     wrote,
 )
+from genomic_ulmfit.errors import ModelFileError
 
-__all__ = ["predict"]
+__all__ = ["calibrate", "predict"]
 
 
 class ReadStrands(StrEnum):
@@ -63,3 +65,24 @@ def predict(
     if prior is not None:
         found = gu.at_prevalence(classifier, found, prior, target=target)
     wrote(gu.write_predictions(records, found, classifier.classes, output), f"probabilities of {len(records)} records")
+
+
+@app.command()
+def calibrate(
+    model: ModelFile,
+    data: DataFile,
+    output: Annotated[Path, output_file("Classifier to write.")],
+    device: Device = None,
+) -> None:
+    """Fit a classifier's probabilities to the valid part of a data set: temperature scaling.
+
+    Example: genomic-ulmfit calibrate clf.safetensors data.fa -o calibrated.safetensors
+    """
+    check_outputs(output)
+    classifier = load_classifier(model)
+    if not isinstance(classifier, gu.Classifier):
+        raise ModelFileError(model, "an ensemble; calibrate its members before they are joined")
+    scaled = gu.calibrate(classifier, gu.read_dataset(data), device=device, progress=True)
+    stage = scaled.card["stages"][-1]
+    fit = f"{stage['loss_before']:.3f} to {stage['loss']:.3f} nats a record"
+    wrote(gu.save(scaled, output), f"classifier at temperature {stage['temperature']:.2f}, {fit} on the valid part")

@@ -26,7 +26,7 @@ from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.ensemble import AnyClassifier, Ensemble, members_of
 from genomic_ulmfit.net.kmers import KmerVocab
 
-__all__ = ["FORMAT_VERSION", "card_text", "describe", "load", "save"]
+__all__ = ["FORMAT_VERSION", "card_text", "describe", "header", "load", "save"]
 
 FORMAT_VERSION = 2  # the first had no sha256
 _KEY = "genomic_ulmfit"
@@ -63,10 +63,10 @@ def save(
     if precision not in _STORED:
         raise SettingError(f"precision is {precision!r}, wanted one of {', '.join(_STORED)}")
     tensors = {name: _stored(tensor, _STORED[precision]) for name, tensor in model.state_dict().items()}
-    header = describe(model)
-    header["sha256"] = _digest(header, tensors)
+    said = describe(model)
+    said["sha256"] = _digest(said, tensors)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(header, sort_keys=True)})
+        save_file(tensors, temporary, metadata={_KEY: json.dumps(said, sort_keys=True)})
     return Path(path)
 
 
@@ -85,22 +85,28 @@ def load(path: str | Path) -> LanguageModel | AnyClassifier:
     ModelFileError
         If the file is truncated or altered, is not a model of this package, or is of a newer format.
     """
-    try:
-        with safe_open(existing(path), framework="pt") as handle:
-            header = _header(path, handle.metadata())
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise ModelFileError(path, f"not a whole safetensors file ({error}); copy or train it again") from error
-    if header["format_version"] > 1 and header.pop("sha256", None) != _digest(header, tensors):
+    said, tensors = _read(path)
+    if said["format_version"] > 1 and said.pop("sha256", None) != _digest(said, tensors):
         raise ModelFileError(path, "was altered after it was written: its sha256 is another; copy or train it again")
     try:
         with torch.random.fork_rng(devices=[]):  # making a net draws weights that are replaced here
-            model = _build(header)
+            model = _build(said)
         model.load_state_dict({n: t.float() if t.is_floating_point() else t for n, t in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelFileError(path, f"its header and its tensors don't describe a model: {first}") from error
     return model.eval()
+
+
+def header(path: str | Path) -> dict[str, Any]:
+    """Read what a model's file says of it, without the weights: as `describe`, and the checksum, which isn't looked at.
+
+    Raises
+    ------
+    FileNotFoundError, ModelFileError
+        As from `load`.
+    """
+    return _read(path, weights=False)[0]
 
 
 def describe(model: LanguageModel | AnyClassifier) -> dict[str, Any]:
@@ -161,14 +167,23 @@ def _shown(value: Any) -> str:
     return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
+def _read(path: str | Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(existing(path), framework="pt") as handle:
+            names = list(handle.keys()) if weights else []
+            return _header(path, handle.metadata()), {name: handle.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ModelFileError(path, f"not a whole safetensors file ({error}); copy or train it again") from error
+
+
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.to(dtype) if tensor.is_floating_point() and tensor.ndim > 1 else tensor
 
 
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def _digest(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """Return the sha256 of a header (without it) and of the tensors' names, types, shapes and bytes."""
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
