@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -99,7 +101,7 @@ def test_a_lower_threshold_takes_no_summit_away_and_widens_calls(scores, distanc
 @given(_SCORES, st.integers(0, 60))
 def test_calls_are_high_do_not_overlap_and_their_summits_are_apart(scores, distance):
     calls = call_peaks([_block(scores)], min_distance=distance)
-    for a, b in zip(calls, calls[1:], strict=False):
+    for a, b in itertools.pairwise(calls):
         assert a.end <= b.start
         assert b.summit - a.summit >= distance
     for call in calls:
@@ -125,7 +127,7 @@ def test_no_blocks_no_calls():
 def test_calls_become_pyranges_and_bedtools():
     calls = call_peaks([_block([0.5, 0.25, 0.75])], min_distance=0)
     assert to_pyranges(calls).df["End"].tolist() == [10, 30]
-    assert [row.fields for row in to_bedtool(calls)][0] == ["chr1", "0", "10", "peak_1", "0.5", "+"]
+    assert next(row.fields for row in to_bedtool(calls)) == ["chr1", "0", "10", "peak_1", "0.5", "+"]
 
 
 def test_unsorted_blocks_and_negative_distances_are_refused():
