@@ -253,9 +253,10 @@ def false_discovery(
     as high as it, or as some lower call: ``(n_shuffled + 1) / shuffled_bp`` over ``n_calls / bp``, 1 at most. The one
     that is added keeps it from 0, as in target-decoy searches.
 
-    Shuffled sequence has no genes, no operons and no repeats; real sequence without a site can look much more like one.
-    So the rate by shuffling is a lower bound, and the share of calls without a true site, on sequence that the model
-    did not learn from, is what to go by. That in turn counts a true site that nobody annotated as false.
+    Shuffled sequence is not real sequence without sites. It has no repeats and no other signals, which flatters; and a
+    model that learnt starts against the insides of genes may call it more often than the genome, since it is no inside
+    of a gene. So the share of calls without a true site, on sequence that the model did not learn from, is what to go
+    by; that in turn counts a true site that nobody annotated as false.
 
     Parameters
     ----------

@@ -208,7 +208,7 @@ def load_regions(text: str, genomes: Iterable[gu.Genome], *, summits: bool = Fal
             raise FileFormatError(text, "holds no intervals")
         return intervals
     sizes = {chrom: size for genome in genomes for chrom, size in genome.chrom_sizes.items()}
-    return [gu.Interval.from_region(text, sizes)]
+    return [gu.Interval.from_region(text, sizes or None)]
 
 
 def positions(text: str) -> tuple[int, int]:

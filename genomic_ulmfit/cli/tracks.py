@@ -63,7 +63,7 @@ def evaluate_track(
         str | None, typer.Option(metavar="REGION|BED", help="What to evaluate. [default: what the track covers]")
     ] = None,
     genome: Annotated[
-        Path | None, typer.Option(help="For regions that are whole chromosomes, and RegulonDB.", show_default=False)
+        Path | None, typer.Option(help="To check RegulonDB's starts against, and for its names.", show_default=False)
     ] = None,
     aliases: Annotated[Path | None, typer.Option(help="Two columns: names among the starts, and in the track.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="JSON to write.", show_default=False)] = None,
