@@ -17,7 +17,7 @@ from genomic_ulmfit.cli import app, main
 from tests.toy_models import MotifAt
 
 DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info", "tune"]
-VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "peaks", "evaluate-track", "saliency", "demo"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "saliency", "demo", "peaks", "evaluate-track"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def refused(capsys, *arguments: object) -> str:
 
 
 def test_the_verbs_are_those_of_the_readme():
-    assert [command.callback.__name__ for command in app.registered_commands] == VERBS
+    assert [command.callback.__name__.replace("_", "-") for command in app.registered_commands] == VERBS
 
 
 @pytest.mark.parametrize("verb", VERBS)
