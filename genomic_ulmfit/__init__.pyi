@@ -1,3 +1,7 @@
+from .calling import FalseDiscovery as FalseDiscovery
+from .calling import WrittenScan as WrittenScan
+from .calling import false_discovery as false_discovery
+from .calling import write_scan as write_scan
 from .datasets.audit import audit as audit
 from .datasets.findings import AuditReport as AuditReport
 from .datasets.promoters import promoter_dataset as promoter_dataset
@@ -9,12 +13,18 @@ from .datasets.splits import split_records as split_records
 from .errors import GenomicUlmfitError as GenomicUlmfitError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .genome.blocks import ScoreBlock as ScoreBlock
+from .genome.blocks import rescale as rescale
 from .genome.genes import read_genes as read_genes
 from .genome.intervals import Interval as Interval
 from .genome.intervals import read_intervals as read_intervals
+from .genome.peak_files import read_peaks as read_peaks
+from .genome.peaks import Peak as Peak
 from .genome.peaks import call_peaks as call_peaks
 from .genome.sequences import Genome as Genome
-from .genome.tracks import ScoreBlock as ScoreBlock
+from .genome.track_readers import read_track as read_track
+from .genome.tracks import open_track as open_track
+from .genome.tracks import track_line as track_line
 from .genome.tracks import write_track as write_track
 from .genome.tss import read_tss as read_tss
 from .net.awd_lstm import AWDLSTMConfig as AWDLSTMConfig
@@ -39,6 +49,8 @@ from .shipped import ShippedModel as ShippedModel
 from .shipped import load as load
 from .shipped import shipped_models as shipped_models
 from .temperature import calibrate as calibrate
+from .track_truth import TrackEvaluation as TrackEvaluation
+from .track_truth import evaluate_track as evaluate_track
 from .training import train_classifier as train_classifier
 from .tuning.report import TuningReport as TuningReport
 from .tuning.verb import tune as tune

@@ -16,8 +16,9 @@ import genomic_ulmfit as gu
 from genomic_ulmfit.cli import app, main
 from tests.toy_models import MotifAt
 
-DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info", "tune"]
-VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "saliency", "demo"]
+DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "models", "tune", "predict", "calibrate", "scan", "saliency", "demo"]
+VERBS += ["peaks", "evaluate-track"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def refused(capsys, *arguments: object) -> str:
 
 
 def test_the_verbs_are_those_of_the_readme():
-    assert [command.callback.__name__ for command in app.registered_commands] == VERBS
+    assert [command.callback.__name__.replace("_", "-") for command in app.registered_commands] == VERBS
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -22,6 +22,7 @@ LEVELS = [  # a module may import from its own line or a line above, and within 
     ["temperature"],
     ["probing"],
     ["pretraining", "training", "evaluation", "scanning", "perturbation"],
+    ["calling", "track_truth"],
     ["tuning"],
     ["plot"],
     ["report"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,21 +13,27 @@ from genomic_ulmfit.cli.options import (
     Aliases,
     Device,
     Exact,
+    Feature,
     GenomeFile,
+    MinDistance,
     ModelFile,
+    NegativeMinus,
     Precision,
     ReadingPrecision,
+    Scale,
     Seed,
     Strands,
     Target,
     check_outputs,
-    insert_word,
     load_classifier,
     load_regions,
     output_file,
+    track_files,
     whole_number,
     wrote,
 )
+from genomic_ulmfit.errors import SettingError
+from genomic_ulmfit.genome.tracks import advise_bigwig
 
 
 @app.command()
@@ -39,46 +45,65 @@ def scan(
     strands: Annotated[Strands, typer.Option(help="both writes two files, out.plus.* and out.minus.*")] = Strands.max,
     step: Annotated[int, typer.Option(min=1, help="bp a bin.")] = 10,
     target: Target = None,
-    peaks: Annotated[Path | None, typer.Option(help="BED of calls to write, by strand.", show_default=False)] = None,
+    scale: Annotated[Scale, typer.Option(help="Of the track; -log10 is -log10(1 - p).")] = Scale.probability,
+    negative_minus: NegativeMinus = False,
+    track_line: Annotated[bool, typer.Option("--track-line", help="Begin a bedGraph with UCSC's track line.")] = False,
+    peaks: Annotated[
+        Path | None, typer.Option(help="Calls to write, by strand: .bed or .narrowPeak.", show_default=False)
+    ] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest probability of a call.")] = 0.5,
+    min_distance: MinDistance = 100,
+    fdr: Annotated[bool, typer.Option("--fdr", help="Scan shuffled sequence too: how many calls are false?")] = False,
+    fdr_sample: Annotated[int, typer.Option(min=1, help="bp that are shuffled, at most.")] = 1_000_000,
+    sites: Annotated[
+        Path | None, typer.Option(help="True starts, for --fdr: calls without one are counted.", show_default=False)
+    ] = None,
+    feature: Feature = None,
+    tolerance: Annotated[int, typer.Option(min=0, help="bp between a call and its true start, at most.")] = 100,
     precision: ReadingPrecision = Precision.fp32,
     exact: Exact = False,
     aliases: Aliases = None,
     device: Device = None,
+    seed: Seed = 0,
 ) -> None:
     """Score a genome with a sliding window.
 
     Example: genomic-ulmfit scan clf.safetensors genome.fa -o scores.bedgraph --regions chr1:1-40000 --peaks calls.bed
     """
+    from genomic_ulmfit.scanning import count_bins
+
     check_outputs(track=output, calls=peaks)
+    if (fdr and peaks is None) or (sites is not None and not fdr):
+        raise SettingError("--fdr needs --peaks, and --sites needs --fdr")
     opened, classifier = gu.Genome(genome, aliases=aliases), load_classifier(model)
     where = None if regions is None else load_regions(regions, [opened])
+    starts = None if sites is None else gu.read_tss(sites, feature=feature, aliases=opened.aliases, genome=opened)
+    advise_bigwig(output, count_bins(opened, step=step, regions=where))
     read = Strands.both if strands is Strands.max else strands
-    blocks = list(
-        gu.scan(
-            classifier,
-            opened,
-            step=step,
-            regions=where,
-            strands=read.value,  # type: ignore[arg-type]
-            target=target,
-            precision=precision.value,
-            exact=exact,
-            device=device,
-            progress=True,
-        )
+    how: dict[str, Any] = {"step": step, "regions": where, "strands": read.value, "target": target, "progress": True}
+    how |= {"precision": precision.value, "exact": exact, "device": device}
+    calling: dict[str, Any] = {"threshold": threshold, "min_distance": min_distance}
+    written = gu.write_scan(
+        gu.scan(classifier, opened, **how),
+        track_files(output, strands),
+        chrom_sizes=opened.chrom_sizes,
+        scale=scale.value,
+        negative_minus=negative_minus,
+        label=model.name if track_line else None,
+        calls=peaks is not None,
+        **calling,
     )
-    if strands is Strands.both:
-        for strand, word in (("+", "plus"), ("-", "minus")):
-            path = output.with_name(insert_word(output.name, word))
-            one = [block for block in blocks if block.strand == strand]
-            wrote(gu.write_track(one, path, chrom_sizes=opened.chrom_sizes), f"scores of the {word} strand")
-    else:
-        shown = gu.best_strand(blocks) if strands is Strands.max else blocks
-        wrote(gu.write_track(shown, output, chrom_sizes=opened.chrom_sizes), "scores")
-    if peaks is not None:
-        calls = gu.call_peaks(blocks, threshold=threshold)
-        wrote(gu.write_track(calls, peaks), f"{len(calls)} calls")
+    for strand, path in written.tracks.items():
+        wrote(path, "scores" if strand == "." else f"scores of the {strand} strand")
+    if peaks is None:
+        return
+    calls = written.calls
+    if fdr:
+        sample: dict[str, Any] = {"sample_bp": fdr_sample, "sites": starts, "tolerance": tolerance, "seed": seed}
+        found = gu.false_discovery(classifier, opened, calls, bp=written.bp, **how, **calling, **sample)
+        calls = found.calls
+        typer.echo(str(found))
+    wrote(gu.write_track(calls, peaks, chrom_sizes=opened.chrom_sizes), f"{len(calls)} calls")
 
 
 @app.command()
@@ -109,7 +134,7 @@ def saliency(
     if plot is not None:
         picture_format(plot)
     opened, classifier = gu.Genome(genome, aliases=aliases), load_classifier(model)
-    records = records_at(classifier, opened, load_regions(regions, [opened]), target=target)
+    records = records_at(classifier, opened, load_regions(regions, [opened], summits=True), target=target)
     widths = [whole_number(text, "--lengths") for text in lengths.split(",") if text]
     results = gu.saliency(
         classifier,
