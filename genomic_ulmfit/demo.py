@@ -12,11 +12,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from Bio import SeqIO
 from Bio.SeqRecord import SeqRecord
 
@@ -32,7 +31,7 @@ from genomic_ulmfit.genome.genes import read_genes
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.peaks import call_peaks
 from genomic_ulmfit.genome.sequences import Genome
-from genomic_ulmfit.genome.tracks import ScoreBlock, write_track
+from genomic_ulmfit.genome.tracks import write_track
 from genomic_ulmfit.genome.tss import read_tss
 from genomic_ulmfit.net.awd_lstm import SIZES, Classifier, LanguageModel
 from genomic_ulmfit.net.checkpoint import load, save
@@ -198,12 +197,13 @@ class _Run:
         sites = overlapping(self.starts, [region])
         self.made("scores.bedgraph", f"scores of {region.region}, the better strand", write_track, best_strand(blocks))
         self.made("calls.bed", f"{len(calls)} calls at probability 0.9, by strand", write_track, calls)
-        picture = plot_scan(blocks, sites=sites, calls=calls, title="Gene starts in held-out E. coli sequence")
+        summits = [call.site for call in calls]
+        picture = plot_scan(blocks, sites=sites, calls=summits, title="Gene starts in held-out E. coli sequence")
         self.made("scan.png", f"the scan with {len(sites)} annotated starts", save_figure, picture)
         if not calls:
             _log.warning("nothing was called, so there is no saliency to show")
             return
-        summit = _summit(blocks)
+        summit = max(calls, key=lambda call: call.score).site
         (result,) = saliency(classifier, records_at(classifier, self.genome, [summit]), seed=self.seed)
         what = f"saliency of the best call, at {summit.region} on {summit.strand}"
         self.made("saliency.bedgraph", what, write_track, saliency_track([result]))
@@ -239,13 +239,6 @@ class _Run:
         """Return a line for each file."""
         width = max(map(len, self.files))
         return "\n".join([f"Files in {self.folder}:", *(f"  {n:<{width}}  {what}" for n, what in self.files.items())])
-
-
-def _summit(blocks: Iterable[ScoreBlock]) -> Interval:
-    """Return the bin with the highest score."""
-    best = max(blocks, key=lambda block: np.nanmax(block.scores, initial=-1))
-    i = int(np.nanargmax(best.scores))
-    return Interval(best.chrom, int(best.starts[i]), int(best.ends[i]), strand=best.strand)
 
 
 def _summary(rows: dict[str, Evaluation]) -> str:

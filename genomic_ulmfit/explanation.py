@@ -16,8 +16,8 @@ from genomic_ulmfit.datasets.records import letters, place
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.genome.algebra import linear_parts, merge
+from genomic_ulmfit.genome.blocks import ScoreBlock
 from genomic_ulmfit.genome.intervals import Interval
-from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.letters import base_codes
 from genomic_ulmfit.net.awd_lstm import LanguageModel
 from genomic_ulmfit.net.ensemble import AnyClassifier, Ensemble

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from genomic_ulmfit.perturbation import Saliency
+    from genomic_ulmfit.track_truth import TrackEvaluation
 
 __all__ = [
     "as_svg",
@@ -32,6 +33,7 @@ __all__ = [
     "plot_lr_finder",
     "plot_saliency",
     "plot_scan",
+    "plot_track_evaluation",
     "save_figure",
 ]
 
@@ -355,3 +357,34 @@ def _triangles(axes: Axes, calls: Sequence[Interval], height: float) -> None:
         middle = (call.start + call.end) / 2
         marker = "^" if call.strand == "-" else "v"
         axes.plot(middle, y * 1.15, marker, color=GREEN, markersize=4, label="call" if i == 0 else None)
+
+
+def plot_track_evaluation(evaluation: TrackEvaluation, *, title: str = "") -> Figure:
+    """Draw the precision of a track's calls against their recall, a curve for each distance.
+
+    Parameters
+    ----------
+    evaluation : TrackEvaluation
+        As `evaluate_track` gives it; of its rows those of all strands are drawn.
+    title : str
+        Above the picture.
+
+    Returns
+    -------
+    matplotlib Figure
+        One column of a paper wide; the curves differ in colour and in the kind of line. A dot marks the threshold of
+        the table, a short stroke at the right the precision of a call made at random.
+    """
+    figure = paper_figure(columns=1, height=2.2)
+    axes = figure.subplots()
+    rows = [row for row in evaluation.rows if row.strand == "all"]
+    for row, (color, line) in zip(rows, cycle(LINES), strict=False):
+        label = f"{row.distance:,} bp ({row.average_precision:.2f})"
+        axes.plot(row.curve["recall"], row.curve["precision"], line, color=color, linewidth=1.4, label=label)
+        axes.plot(row.recall, row.precision, "o", color=color, markersize=3)
+        axes.plot([0.97, 1], [row.chance] * 2, color=color, linewidth=2.5, solid_capstyle="butt")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(title, loc="left")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=6, title="within (area)")
+    axes.spines[["top", "right"]].set_visible(False)
+    return paper_letters(figure)

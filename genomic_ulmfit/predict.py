@@ -1,8 +1,10 @@
-"""SeqRecords in, class probabilities out."""
+"""SeqRecords in, class probabilities out, as an array or a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,13 +13,14 @@ from numpy.typing import NDArray
 
 from genomic_ulmfit.datasets.records import letters
 from genomic_ulmfit.errors import SequenceTooShortError, SettingError
+from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, make_engine, softmax
 from genomic_ulmfit.net.ensemble import AnyClassifier, members_of
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.progress import progress_bar
 
-__all__ = ["check_lengths", "encode_records", "predict_proba"]
+__all__ = ["check_lengths", "encode_records", "predict_proba", "write_predictions"]
 
 
 def predict_proba(
@@ -81,6 +84,36 @@ def predict_proba(
                 softmax(engine.logits(rows, batch_size=batch_size, advance=bar.advance)) for rows in reads
             ]
     return np.mean(probabilities, axis=0, dtype=np.float32)
+
+
+def write_predictions(
+    records: Sequence[SeqRecord], probabilities: NDArray[np.floating], classes: Sequence[str], path: str | Path
+) -> Path:
+    """Write a table: a row a record, with its id and the probability of each class.
+
+    Parameters
+    ----------
+    records : sequence of SeqRecord
+        Those that were read.
+    probabilities : float array, shape (n_records, n_classes)
+        Theirs, as from `predict_proba`.
+    classes : sequence of str
+        Names of the columns.
+    path : str or Path
+        CSV to write where its name says so, else TSV.
+
+    Returns
+    -------
+    Path
+        `path`.
+    """
+    path = Path(path)
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, delimiter="," if ".csv" in path.suffixes else "\t", lineterminator="\n")
+        writer.writerow(["id", *classes])
+        for record, row in zip(records, np.asarray(probabilities), strict=True):
+            writer.writerow([record.id, *(f"{p:.6g}" for p in row)])
+    return path
 
 
 def check_lengths(model: AnyClassifier, records: Iterable[SeqRecord]) -> None:

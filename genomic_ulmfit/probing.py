@@ -22,6 +22,7 @@ from genomic_ulmfit.net.engine import Precision, check_precision
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.probe import fit_probe, set_head
 from genomic_ulmfit.predict import encode_records, predict_proba
+from genomic_ulmfit.prevalence import strategies_of
 from genomic_ulmfit.stages import class_indices, class_order, digest_of, seeded, window_and_anchor
 
 __all__ = ["Method", "better", "check_method", "train_probe"]
@@ -121,6 +122,7 @@ def train_probe(
     stage: dict[str, Any] = {"stage": "train", "method": "probe", "from_scratch": False, "records": len(learnt)}
     stage |= {"C": fit.penalty, "cross_validated_loss": fit.loss, "n_features": fit.weights.shape[1], "pool": chosen}
     stage |= {"seed": seed, "precision": precision}
+    stage |= {"prevalence": dict.fromkeys(classes, 1 / len(classes)), "strategies": strategies_of(learnt)}
     stage |= {"data_sha256": digest_of(learnt)} | _valid_metrics(probe, checked, device)
     probe.card = {**model.card, "stages": [*model.card.get("stages", []), stage]}
     return probe

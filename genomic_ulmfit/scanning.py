@@ -36,7 +36,7 @@ from genomic_ulmfit.net.kmers import UNK, KmerVocab
 from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.progress import progress_bar
 
-__all__ = ["best_strand", "scan", "window_at"]
+__all__ = ["best_strand", "count_bins", "scan", "window_at"]
 
 _log = logging.getLogger(__name__)
 
@@ -157,6 +157,11 @@ def best_strand(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
     pairs = iter(blocks)
     for plus, minus in zip(pairs, pairs, strict=True):
         yield replace(plus, scores=np.fmax(plus.scores, minus.scores), strand=".")
+
+
+def count_bins(genome: Genome, *, step: int = 10, regions: Iterable[Interval] | None = None) -> int:
+    """Return how many bins `scan` would make on each strand, to know before."""
+    return sum(math.ceil((end - start) / step) for _, start, end in _stretches(genome, regions, step))
 
 
 def window_at(model: AnyClassifier, interval: Interval) -> Interval:

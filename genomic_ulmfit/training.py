@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -32,6 +33,7 @@ from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.predict import encode_records
+from genomic_ulmfit.prevalence import strategies_of
 from genomic_ulmfit.probing import Method, better, check_method, train_probe
 from genomic_ulmfit.stages import (
     card_with,
@@ -229,6 +231,9 @@ def _fine_tuned(
         "max_backprop_tokens": max_backprop_tokens,
     }
     stage |= {"class_weights": dict(zip(classes, weights.tolist(), strict=True)), "data_sha256": digest_of(learnt)}
+    counts = Counter(labels(learnt))
+    shares = [float(weight) * counts[name] / len(learnt) for name, weight in zip(classes, weights, strict=True)]
+    stage |= {"prevalence": dict(zip(classes, shares, strict=True)), "strategies": strategies_of(learnt)}
     stage |= {"best_epoch": fitted.best_epoch, "history": fitted.history}
     if fitted.lr_finder:
         stage["lr_finder"] = fitted.lr_finder

@@ -18,8 +18,9 @@ from genomic_ulmfit.explanation import hypothetical_attributions
 from genomic_ulmfit.perturbation import records_at
 from tests.toy_models import MotifAt
 
-DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info", "tune"]
-VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "demo", "saliency", "mutagenesis"]
+DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "models", "tune", "predict", "calibrate", "scan", "demo"]
+VERBS += ["saliency", "mutagenesis", "peaks", "evaluate-track"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def refused(capsys, *arguments: object) -> str:
 
 
 def test_the_verbs_are_those_of_the_readme():
-    assert [command.callback.__name__ for command in app.registered_commands] == VERBS
+    assert [command.callback.__name__.replace("_", "-") for command in app.registered_commands] == VERBS
 
 
 @pytest.mark.parametrize("verb", VERBS)

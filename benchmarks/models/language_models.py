@@ -21,11 +21,9 @@ import genomic_ulmfit as gu
 GENOME = Path(__file__).parents[2] / "data" / "fixtures" / "NC_000913.3.fasta.gz"
 CHECKED = "Listeria_*"
 DIRECTIONS = ("forward", "backward")
-PASSES = {
-    "small": 1.0,
-    "medium": 0.5,
-}  # over both strands of all genomes; half a pass reads as many k-mers as they have
-NAMES = [f"{size}-{direction}" for size in PASSES for direction in DIRECTIONS]
+SIZES = ("small", "medium")
+PASSES = 0.5  # over both strands of all genomes: as many k-mers as the genomes have
+NAMES = [f"{size}-{direction}" for size in SIZES for direction in DIRECTIONS]
 BATCH_SIZE, BPTT, RATE = 128, 70, 1e-2
 
 
@@ -42,7 +40,7 @@ def make(name: str, data: Path, path: Path, minutes: float) -> None:
         learnt,
         direction=direction,
         config=size,
-        max_steps=round(2 * PASSES[size] * bases / (BATCH_SIZE * BPTT)),
+        max_steps=round(2 * PASSES * bases / (BATCH_SIZE * BPTT)),
         exclude=held_out,
         exclude_similar=[mg1655.fetch(region) for region in held_out],
         valid_genomes=checked,

@@ -311,6 +311,17 @@ def info(
 
 
 @app.command()
+def models() -> None:
+    """List the models that come with the package; their names stand where a model file is wanted.
+
+    Example: genomic-ulmfit models
+    """
+    from genomic_ulmfit.shipped import models_table
+
+    typer.echo(models_table())
+
+
+@app.command()
 def tune(
     genomes: Annotated[list[Path], typer.Argument(help="FASTA, 2bit or GenBank files.", show_default=False)],
     data: DataFile,

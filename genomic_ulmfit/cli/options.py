@@ -12,6 +12,7 @@ import typer
 import genomic_ulmfit as gu
 from genomic_ulmfit.errors import FileFormatError, ModelFileError, SettingError
 from genomic_ulmfit.files import replacing
+from genomic_ulmfit.genome.peak_files import read_sites
 from genomic_ulmfit.genome.tracks import track_format
 
 __all__ = [
@@ -24,17 +25,23 @@ __all__ = [
     "Device",
     "Epochs",
     "Exact",
+    "Feature",
     "GenomeFile",
     "LogFile",
     "LossPlot",
     "Method",
+    "MinDistance",
+    "Minus",
     "ModelFile",
+    "NegativeMinus",
     "Precision",
     "PrecisionOption",
     "Rate",
     "ReadingPrecision",
     "Resume",
+    "Scale",
     "Seed",
+    "Sites",
     "Size",
     "Strands",
     "Target",
@@ -49,10 +56,14 @@ __all__ = [
     "load_regions",
     "output_file",
     "positions",
+    "track_files",
     "whole_number",
     "write_text",
     "wrote",
 ]
+
+
+_CALLS = ("bed", "narrowpeak")
 
 
 class Size(StrEnum):
@@ -88,6 +99,14 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Scale(StrEnum):
+    """What `scan` writes."""
+
+    probability = "probability"
+    log_odds = "log-odds"
+    minus_log10 = "-log10"
+
+
 class ClassWeights(StrEnum):
     """Of the loss."""
 
@@ -100,6 +119,15 @@ def output_file(what: str) -> Any:
     return typer.Option("-o", "--output", help=what, show_default=False)
 
 
+Sites = Annotated[
+    Path, typer.Argument(help="EPDnew BED or SGA, BED, narrowPeak, GFF3, GTF, GenBank, RegulonDB.", show_default=False)
+]
+Feature = Annotated[
+    str | None, typer.Option(help="What to take starts of: a feature type, in RegulonDB a sigma factor.")
+]
+MinDistance = Annotated[int, typer.Option(min=0, help="Between two summits of a strand, in bp.")]
+Minus = Annotated[Path | None, typer.Option(help="Track of the minus strand; TRACK is then plus.", show_default=False)]
+NegativeMinus = Annotated[bool, typer.Option("--negative-minus", help="The minus strand's file is below zero.")]
 Seed = Annotated[int, typer.Option(help="Same seed, machine and thread count: the same result.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: a GPU where there is one]")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the data.")]
@@ -115,7 +143,7 @@ Aliases = Annotated[
     Path | None, typer.Option(help="Two columns: a chromosome's name in the interval files, and in the genome.")
 ]
 Circular = Annotated[bool, typer.Option("--circular", help="All chromosomes are circles; GenBank says which are.")]
-ModelFile = Annotated[Path, typer.Argument(help="Model file (.safetensors).", show_default=False)]
+ModelFile = Annotated[Path, typer.Argument(help="Model file, or a name that `models` lists.", show_default=False)]
 GenomeFile = Annotated[Path, typer.Argument(help="FASTA (plain, gzip, bgzip), 2bit or GenBank.", show_default=False)]
 DataFile = Annotated[Path, typer.Argument(help="Labelled FASTA, CSV or TSV.", show_default=False)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows a batch.")]
@@ -144,10 +172,10 @@ def check_outputs(*outputs: Path | None, track: Path | None = None, calls: Path 
     for output in (*outputs, track, calls):
         if output is not None and not output.parent.is_dir():
             raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist")
-    if track is not None and track_format(track) == "bed":
+    if track is not None and track_format(track) in _CALLS:
         raise SettingError(f"{track}: BED holds calls, not scores; wanted .bedgraph or .bw")
-    if calls is not None and track_format(calls) != "bed":
-        raise SettingError(f"{calls}: calls are written as BED; wanted .bed or .bed.gz")
+    if calls is not None and track_format(calls) not in _CALLS:
+        raise SettingError(f"{calls}: calls are written as BED or narrowPeak; wanted .bed or .narrowPeak")
 
 
 def check_picture(picture: Path | None) -> None:
@@ -164,15 +192,23 @@ def insert_word(name: str, word: str) -> str:
     return f"{name.removesuffix(suffixes)}.{word}{suffixes}"
 
 
-def load_regions(text: str, genomes: Iterable[gu.Genome]) -> list[gu.Interval]:
-    """Read a file of intervals, or a typed region of one of the genomes."""
+def track_files(output: Path, strands: Strands) -> dict[str, Path]:
+    """Name the files that a scan writes, by strand as `write_scan` wants them."""
+    if strands is Strands.both:
+        words = {"+": "plus", "-": "minus"}
+        return {strand: output.with_name(insert_word(output.name, word)) for strand, word in words.items()}
+    return {"." if strands is Strands.max else strands.value: output}
+
+
+def load_regions(text: str, genomes: Iterable[gu.Genome], *, summits: bool = False) -> list[gu.Interval]:
+    """Read a file of intervals (or their summits, where it has them), or a typed region of one of the genomes."""
     if Path(text).exists() or Path(text).suffix in (".bed", ".gz", ".narrowPeak"):
-        intervals = gu.read_intervals(text)
+        intervals = read_sites(text) if summits else gu.read_intervals(text)
         if not intervals:
             raise FileFormatError(text, "holds no intervals")
         return intervals
     sizes = {chrom: size for genome in genomes for chrom, size in genome.chrom_sizes.items()}
-    return [gu.Interval.from_region(text, sizes)]
+    return [gu.Interval.from_region(text, sizes or None)]
 
 
 def positions(text: str) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,55 +14,27 @@ from genomic_ulmfit.cli.options import (
     Aliases,
     Device,
     Exact,
+    Feature,
     GenomeFile,
+    MinDistance,
     ModelFile,
+    NegativeMinus,
     Precision,
     ReadingPrecision,
+    Scale,
     Seed,
     Strands,
     Target,
     check_outputs,
     check_picture,
-    insert_word,
     load_classifier,
     load_regions,
     output_file,
-    write_text,
+    track_files,
     wrote,
 )
 from genomic_ulmfit.errors import SettingError
-
-
-@app.command()
-def predict(
-    model: ModelFile,
-    sequences: Annotated[Path, typer.Argument(help="FASTA, plain or gzip.", show_default=False)],
-    output: Annotated[Path, output_file("TSV to write: a row a record, a column a class.")],
-    strands: Annotated[str, typer.Option(help="+, - or mean.")] = "+",
-    precision: ReadingPrecision = Precision.fp32,
-    device: Device = None,
-) -> None:
-    """Give each sequence the probabilities of the classes.
-
-    Example: genomic-ulmfit predict clf.safetensors mine.fa -o probabilities.tsv
-    """
-    from genomic_ulmfit.datasets.records import read_records
-
-    check_outputs(output)
-    classifier, records = load_classifier(model), read_records(sequences)
-    rows = gu.predict_proba(
-        classifier,
-        records,
-        strands=strands,  # type: ignore[arg-type]
-        precision=precision.value,
-        device=device,
-        progress=True,
-    )
-    lines = ["\t".join(["id", *classifier.classes])]
-    lines += [
-        "\t".join([str(record.id), *(f"{p:.6f}" for p in row)]) for record, row in zip(records, rows, strict=True)
-    ]
-    wrote(write_text("\n".join(lines) + "\n", output), f"probabilities of {len(records)} records")
+from genomic_ulmfit.genome.tracks import advise_bigwig
 
 
 @app.command()
@@ -73,89 +46,109 @@ def scan(
     strands: Annotated[Strands, typer.Option(help="both writes two files, out.plus.* and out.minus.*")] = Strands.max,
     step: Annotated[int, typer.Option(min=1, help="bp a bin.")] = 10,
     target: Target = None,
-    peaks: Annotated[Path | None, typer.Option(help="BED of calls to write, by strand.", show_default=False)] = None,
+    scale: Annotated[Scale, typer.Option(help="Of the track; -log10 is -log10(1 - p).")] = Scale.probability,
+    negative_minus: NegativeMinus = False,
+    track_line: Annotated[bool, typer.Option("--track-line", help="Begin a bedGraph with UCSC's track line.")] = False,
+    peaks: Annotated[
+        Path | None, typer.Option(help="Calls to write, by strand: .bed or .narrowPeak.", show_default=False)
+    ] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest probability of a call.")] = 0.5,
     plot: Annotated[Path | None, typer.Option(help="Picture of the first region to write.", show_default=False)] = None,
     genes: Annotated[
         Path | None, typer.Option(help="GFF3, GTF or GenBank file: genes to draw as arrows.", show_default=False)
     ] = None,
+    min_distance: MinDistance = 100,
+    fdr: Annotated[bool, typer.Option("--fdr", help="Scan shuffled sequence too: how many calls are false?")] = False,
+    fdr_sample: Annotated[int, typer.Option(min=1, help="bp that are shuffled, at most.")] = 1_000_000,
     sites: Annotated[
         Path | None,
-        typer.Option(help="True starts to mark in the picture, as `dataset` takes them.", show_default=False),
+        typer.Option(help="True starts, for --plot and for --fdr, which counts calls without one.", show_default=False),
     ] = None,
+    feature: Feature = None,
+    tolerance: Annotated[int, typer.Option(min=0, help="bp between a call and its true start, at most.")] = 100,
     precision: ReadingPrecision = Precision.fp32,
     exact: Exact = False,
     aliases: Aliases = None,
     device: Device = None,
+    seed: Seed = 0,
 ) -> None:
     """Score a genome with a sliding window.
 
     Example: genomic-ulmfit scan clf.safetensors genome.fa -o scores.bedgraph --regions chr1:1-40000 --peaks calls.bed
     """
+    from genomic_ulmfit.scanning import count_bins
+
     check_outputs(plot, track=output, calls=peaks)
-    _check_drawing(plot, regions, genes or sites)
+    if (fdr and peaks is None) or (sites is not None and not fdr and plot is None):
+        raise SettingError("--fdr needs --peaks, and --sites needs --fdr or --plot")
+    _check_drawing(plot, regions, genes)
     opened, classifier = gu.Genome(genome, aliases=aliases), load_classifier(model)
     where = None if regions is None else load_regions(regions, [opened])
+    starts = None if sites is None else gu.read_tss(sites, feature=feature, aliases=opened.aliases, genome=opened)
+    advise_bigwig(output, count_bins(opened, step=step, regions=where))
     read = Strands.both if strands is Strands.max else strands
-    blocks = list(
-        gu.scan(
-            classifier,
-            opened,
-            step=step,
-            regions=where,
-            strands=read.value,  # type: ignore[arg-type]
-            target=target,
-            precision=precision.value,
-            exact=exact,
-            device=device,
-            progress=True,
-        )
+    how: dict[str, Any] = {"step": step, "regions": where, "strands": read.value, "target": target, "progress": True}
+    how |= {"precision": precision.value, "exact": exact, "device": device}
+    calling: dict[str, Any] = {"threshold": threshold, "min_distance": min_distance}
+    drawn, kept = where[0] if where and plot is not None else None, list[gu.ScoreBlock]()
+    written = gu.write_scan(
+        _watched(gu.scan(classifier, opened, **how), drawn, kept),
+        track_files(output, strands),
+        chrom_sizes=opened.chrom_sizes,
+        scale=scale.value,
+        negative_minus=negative_minus,
+        label=model.name if track_line else None,
+        calls=peaks is not None,
+        **calling,
     )
-    if strands is Strands.both:
-        for strand, word in (("+", "plus"), ("-", "minus")):
-            path = output.with_name(insert_word(output.name, word))
-            one = [block for block in blocks if block.strand == strand]
-            wrote(gu.write_track(one, path, chrom_sizes=opened.chrom_sizes), f"scores of the {word} strand")
-    else:
-        shown = gu.best_strand(blocks) if strands is Strands.max else blocks
-        wrote(gu.write_track(shown, output, chrom_sizes=opened.chrom_sizes), "scores")
-    calls = gu.call_peaks(blocks, threshold=threshold) if peaks is not None else []
+    for strand, path in written.tracks.items():
+        wrote(path, "scores" if strand == "." else f"scores of the {strand} strand")
+    calls = written.calls
+    if fdr:
+        sample: dict[str, Any] = {"sample_bp": fdr_sample, "sites": starts, "tolerance": tolerance, "seed": seed}
+        found = gu.false_discovery(classifier, opened, calls, bp=written.bp, **how, **calling, **sample)
+        calls = found.calls
+        typer.echo(str(found))
     if peaks is not None:
-        wrote(gu.write_track(calls, peaks), f"{len(calls)} calls")
-    if plot is not None and where is not None:
-        _draw_scan(blocks, where[0], calls, opened, plot, genes, sites)
+        wrote(gu.write_track(calls, peaks, chrom_sizes=opened.chrom_sizes), f"{len(calls)} calls")
+    if drawn is not None and plot is not None:
+        found_genes = gu.read_genes(genes, aliases=opened.aliases) if genes else []
+        _draw_scan(kept, drawn, [call.site for call in calls], starts or [], found_genes, plot)
 
 
-def _check_drawing(plot: Path | None, regions: str | None, drawn: Path | None) -> None:
+def _check_drawing(plot: Path | None, regions: str | None, genes: Path | None) -> None:
     """Refuse, before hours are spent, a picture of a whole genome or of nothing."""
-    if plot is None and drawn is not None:
-        raise SettingError("--genes and --sites are drawn in a picture; wanted --plot with them")
+    if plot is None and genes is not None:
+        raise SettingError("--genes are drawn in a picture; wanted --plot with them")
     if plot is not None and regions is None:
         raise SettingError("--plot draws the first region; wanted --regions with it")
     check_picture(plot)
 
 
+def _watched(
+    blocks: Iterable[gu.ScoreBlock], drawn: gu.Interval | None, kept: list[gu.ScoreBlock]
+) -> Iterator[gu.ScoreBlock]:
+    """Pass blocks on as they come, and keep those of the region that is drawn."""
+    for block in blocks:
+        if drawn and block.chrom == drawn.chrom and block.start < drawn.end and drawn.start < block.end:
+            kept.append(block)
+        yield block
+
+
 def _draw_scan(
     blocks: list[gu.ScoreBlock],
     region: gu.Interval,
-    calls: list[gu.Interval],
-    genome: gu.Genome,
+    summits: list[gu.Interval],
+    starts: list[gu.Interval],
+    genes: list[gu.Interval],
     plot: Path,
-    genes: Path | None,
-    sites: Path | None,
 ) -> None:
     """Draw a region with what lies in it."""
     from genomic_ulmfit.genome.algebra import overlapping
     from genomic_ulmfit.plot import plot_scan, save_figure
 
-    found = gu.read_genes(genes, aliases=genome.aliases) if genes else []
-    starts = gu.read_tss(sites, aliases=genome.aliases, genome=genome) if sites else []
-    figure = plot_scan(
-        [b for b in blocks if b.chrom == region.chrom and b.start < region.end and region.start < b.end],
-        sites=overlapping(starts, [region]),
-        calls=overlapping(calls, [region]),
-        genes=overlapping(found, [region]),
-    )
+    sites, calls, arrows = (overlapping(found, [region]) for found in (starts, summits, genes))
+    figure = plot_scan(blocks, sites=sites, calls=calls, genes=arrows)
     wrote(save_figure(figure, plot), f"picture of {region.region}")
 
 

@@ -130,7 +130,7 @@ def _load(
     from genomic_ulmfit.perturbation import records_at
 
     opened, classifier = gu.Genome(genome, aliases=aliases), load_classifier(model)
-    records = records_at(classifier, opened, load_regions(regions, [opened]), target=target)
+    records = records_at(classifier, opened, load_regions(regions, [opened], summits=True), target=target)
     return classifier, records, dict(opened.chrom_sizes)
 
 

@@ -32,12 +32,12 @@ __all__ = [
 
 
 def to_pyranges(intervals: Iterable[Interval]) -> pyranges.PyRanges:
-    """Return a PyRanges with columns Chromosome, Start, End, Name, Score and Strand, one row an interval."""
+    """Return a PyRanges with columns Chromosome, Start, End, Name, Score and Strand, one row an interval or call."""
     import pandas as pd
     import pyranges
 
     names = ["Chromosome", "Start", "End", "Name", "Score", "Strand"]
-    return pyranges.PyRanges(pd.DataFrame(list(intervals), columns=names))
+    return pyranges.PyRanges(pd.DataFrame([interval[:6] for interval in intervals], columns=names))
 
 
 def to_bedtool(intervals: Iterable[Interval]) -> pybedtools.BedTool:

@@ -1,116 +1,69 @@
-"""Scored stretches of chromosomes in; bedGraph, BED and bigWig files out, 0-based half-open.
+"""Scored stretches of chromosomes and calls in; bedGraph, bigWig, BED and narrowPeak files out, 0-based half-open.
 
 Blocks are written as they come, so that memory holds one of them. Files are whole or not there at all.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from genomic_ulmfit.errors import FileFormatError, MissingDependencyError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.files import replacing
+from genomic_ulmfit.genome.blocks import ScoreBlock
 from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.peak_files import bed_lines, narrow_peak_lines
+from genomic_ulmfit.genome.peaks import Peak
 
-__all__ = ["ScoreBlock", "track_format", "write_track"]
+__all__ = ["ScoreBlock", "advise_bigwig", "open_track", "track_format", "track_line", "write_track"]
+
+_log = logging.getLogger(__name__)
 
 _FORMATS = {
     ".bedgraph": "bedgraph",
     ".bg": "bedgraph",
     ".bdg": "bedgraph",
     ".bed": "bed",
+    ".narrowpeak": "narrowpeak",
     ".bw": "bigwig",
     ".bigwig": "bigwig",
 }
+_MANY_BINS = 50_000_000
 
-
-@dataclass(frozen=True, eq=False)
-class ScoreBlock:
-    """Scores of neighbouring bins of one chromosome.
-
-    Parameters
-    ----------
-    chrom : str
-        Chromosome name.
-    start : int
-        Start of the first bin, 0-based, in bp.
-    step : int
-        Length of a bin in bp. The last one may be shorter.
-    scores : float32 array, shape (n_bins,)
-        Bin ``i`` covers ``[start + i * step, min(start + (i + 1) * step, end))``. NaN: no answer there.
-    end : int
-        End of the last bin.
-    strand : str
-        "+", "-", or "." where the scores speak of both or of neither.
-
-    Raises
-    ------
-    ValueError
-        If the number of scores is not that of the bins.
-
-    Examples
-    --------
-    >>> block = ScoreBlock("chr1", 100, 10, np.array([0.1, 0.9, 0.5], dtype=np.float32), 125)
-    >>> block.starts.tolist(), block.ends.tolist()
-    ([100, 110, 120], [110, 120, 125])
-    """
-
-    chrom: str
-    start: int
-    step: int
-    scores: np.ndarray
-    end: int
-    strand: str = "."
-
-    def __post_init__(self) -> None:
-        """Check that the scores fit the bins."""
-        scores = np.asarray(self.scores, dtype=np.float32)
-        object.__setattr__(self, "scores", scores)
-        if self.step < 1 or not 0 <= self.start < self.end:
-            raise ValueError(f"wanted step >= 1 and 0 <= start < end, got {self.step}, {self.start} and {self.end}")
-        n_bins = -((self.start - self.end) // self.step)
-        if scores.shape != (n_bins,):
-            where = f"{self.chrom}:{self.start}-{self.end}"
-            raise ValueError(f"{where} has {n_bins} bins of {self.step} bp, got scores of shape {scores.shape}")
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Start of each bin, 0-based; int64 array, shape (n_bins,)."""
-        return self.start + self.step * np.arange(len(self.scores), dtype=np.int64)
-
-    @property
-    def ends(self) -> np.ndarray:
-        """End of each bin; int64 array, shape (n_bins,)."""
-        return np.minimum(self.starts + self.step, self.end)
+_Write = Callable[[ScoreBlock], None]
 
 
 def write_track(
-    blocks_or_intervals: Iterable[ScoreBlock] | Iterable[Interval],
+    blocks_or_intervals: Iterable[ScoreBlock] | Iterable[Interval] | Iterable[Peak],
     path: str | Path,
     format: str | None = None,
     *,
     chrom_sizes: Mapping[str, int] | None = None,
+    track_line: str | None = None,
 ) -> Path:
-    """Write scores to a file that genome browsers read.
+    """Write scores or calls to a file that genome browsers read.
 
     Parameters
     ----------
-    blocks_or_intervals : iterable of ScoreBlock or of Interval
+    blocks_or_intervals : iterable of ScoreBlock, Interval or Peak
         For bedGraph and bigWig: sorted by start, not overlapping, each chromosome in one piece; an interval counts as a
-        block of one bin. Chromosomes are written in the order in which they come. For BED: intervals in any order.
+        block of one bin. Chromosomes are written in the order in which they come. For BED and narrowPeak: intervals or
+        calls in any order.
     path : str or Path
         The file to make. With ``.gz`` after the format's suffix it is bgzipped and gets a tabix index, ``.tbi``.
-    format : {"bedgraph", "bed", "bigwig"}, optional
-        By default that of the suffix: ``.bedgraph .bg .bdg``, ``.bed``, ``.bw .bigwig``.
+    format : {"bedgraph", "bed", "narrowpeak", "bigwig"}, optional
+        By default that of the suffix: ``.bedgraph .bg .bdg``, ``.bed``, ``.narrowPeak``, ``.bw .bigwig``.
     chrom_sizes : mapping of str to int, optional
         Chromosome lengths in bp. Where given, what reaches past an end is refused. bigWig needs them, and chromosomes
         must then come in their order.
+    track_line : str, optional
+        The first line of a bedGraph, as the function `track_line` makes it. bigWig has no room for one.
 
     Returns
     -------
@@ -119,9 +72,11 @@ def write_track(
 
     Notes
     -----
-    bedGraph has no line where there is no answer (NaN); neighbours with the same six-digit score share one. BED6 is
-    sorted by chromosome (in order of first appearance), start and end; its score is ``round(1000 * score)``, so scores
-    must lie in 0..1. The same scores give the same bytes.
+    bedGraph has no line where there is no answer (NaN); neighbours with the same six-digit score share one. BED and
+    narrowPeak are sorted by chromosome (in order of first appearance), start and end; the fifth column is
+    ``round(1000 * score)``. In BED scores must lie in 0..1, and calls have their summit as the thick part, columns 7
+    and 8. narrowPeak has the score as it is in column 7, -log10 of the q-value in column 9 and the summit, counted from
+    the start, in column 10; -1 where there is none. The same scores give the same bytes.
 
     Raises
     ------
@@ -143,15 +98,99 @@ def write_track(
     """
     path = Path(path)
     kind = track_format(path, format)
-    compress = path.suffix == ".gz"
-    if kind == "bed":
-        return _write_text(path, _bed_lines(path, blocks_or_intervals, chrom_sizes), compress)
-    blocks = _in_order(path, map(_block, blocks_or_intervals), chrom_sizes)
-    if kind == "bedgraph":
-        return _write_text(path, _bedgraph_lines(blocks), compress)
-    if chrom_sizes is None:
+    if kind in ("bed", "narrowpeak"):
+        lines = (bed_lines if kind == "bed" else narrow_peak_lines)(path, _inside(blocks_or_intervals, chrom_sizes))
+        with _text(path) as handle:
+            handle.writelines(lines)
+        return path
+    with open_track(path, kind, chrom_sizes=chrom_sizes, track_line=track_line) as write:
+        for item in blocks_or_intervals:
+            write(_block(item))
+    return path
+
+
+@contextmanager
+def open_track(
+    path: str | Path,
+    format: str | None = None,
+    *,
+    chrom_sizes: Mapping[str, int] | None = None,
+    track_line: str | None = None,
+) -> Iterator[_Write]:
+    """Open a bedGraph or bigWig that blocks are written to as they come: one stream can feed several files.
+
+    Parameters
+    ----------
+    path, format, chrom_sizes, track_line
+        As in `write_track`, which says what is written and what is refused.
+
+    Yields
+    ------
+    callable
+        Call it with each ScoreBlock. The file is there when the ``with`` block has ended without an error.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "scores.bedgraph"
+    >>> with open_track(path) as write:
+    ...     write(ScoreBlock("chr1", 0, 10, np.array([0.5, 0.25], dtype=np.float32), 15))
+    >>> print(path.read_text(), end="")
+    chr1  0   10  0.5
+    chr1  10  15  0.25
+    """
+    path = Path(path)
+    kind = track_format(path, format)
+    if kind in ("bed", "narrowpeak"):
+        raise FileFormatError(path, "BED holds intervals, not blocks of scores; write bedGraph, or call peaks first")
+    if kind == "bigwig" and chrom_sizes is None:
         raise FileFormatError(path, "bigWig needs the chromosomes' lengths; pass chrom_sizes, or write bedGraph")
-    return _write_bigwig(path, blocks, chrom_sizes)
+    order = _Order(path, chrom_sizes)
+    with _bigwig(path, chrom_sizes or {}) if kind == "bigwig" else _bedgraph(path, track_line) as write:
+
+        def checked(block: ScoreBlock) -> None:
+            order.check(block)
+            write(block)
+
+        yield checked
+
+
+def track_line(name: str, description: str = "", *, limits: tuple[float, float] | None = None) -> str:
+    """Make the line that tells UCSC's browser how to call and to draw a bedGraph.
+
+    Parameters
+    ----------
+    name, description : str
+        The short and the long label.
+    limits : (float, float), optional
+        Lowest and highest score that is drawn; as the scores are if not given.
+
+    Returns
+    -------
+    str
+        Without line end.
+
+    Raises
+    ------
+    ValueError
+        If a label has a double quote or a line end.
+
+    Examples
+    --------
+    >>> track_line("starts", "gene starts, + strand", limits=(0, 1))
+    'track type=bedGraph name="starts" description="gene starts, + strand" alwaysZero=on autoScale=off viewLimits=0:1'
+    """
+    if any(mark in name + description for mark in '"\n\r'):
+        raise ValueError(f"a label of a track has no double quote and no line end, got {name!r} and {description!r}")
+    drawn = f"autoScale=off viewLimits={limits[0]:g}:{limits[1]:g}" if limits else "autoScale=on"
+    return f'track type=bedGraph name="{name}" description="{description or name}" alwaysZero=on {drawn}'
+
+
+def advise_bigwig(path: str | Path, n_bins: int) -> None:
+    """Warn, before a long scan, where a track of very many bins is to be text."""
+    if n_bins > _MANY_BINS and track_format(path) == "bedgraph":
+        _log.warning(
+            "%s will have up to %s lines; bigWig (.bw) is smaller, and browsers read it faster", path, f"{n_bins:,}"
+        )
 
 
 def track_format(path: str | Path, format: str | None = None) -> str:
@@ -185,104 +224,115 @@ def _block(item: Any) -> ScoreBlock:
     if isinstance(item, ScoreBlock):
         return item
     score = np.array([item.score], dtype=np.float32)
-    return ScoreBlock(item.chrom, item.start, max(item.length, 1), score, item.end, item.strand)
+    return ScoreBlock(item.chrom, item.start, max(item.end - item.start, 1), score, item.end, item.strand)
 
 
-def _in_order(path: Path, blocks: Iterable[ScoreBlock], chrom_sizes: Mapping[str, int] | None) -> Iterator[ScoreBlock]:
-    """Pass the blocks on, refusing what no sorted file can hold."""
-    rank = {chrom: number for number, chrom in enumerate(chrom_sizes or ())}
-    seen: set[str] = set()
-    chrom, position = "", 0
-    for block in blocks:
+def _inside(items: Iterable[Any], chrom_sizes: Mapping[str, int] | None) -> Iterator[Any]:
+    for item in items:
+        if chrom_sizes is not None and isinstance(item, Interval | Peak):
+            _check_size(item.chrom, item.start, item.end, chrom_sizes)
+        yield item
+
+
+class _Order:
+    """Refuses blocks that no sorted file can hold."""
+
+    def __init__(self, path: Path, chrom_sizes: Mapping[str, int] | None) -> None:
+        self.path, self.sizes = path, chrom_sizes
+        self.rank = {chrom: number for number, chrom in enumerate(chrom_sizes or ())}
+        self.seen: set[str] = set()
+        self.chrom, self.position = "", 0
+
+    def check(self, block: ScoreBlock) -> None:
         where = f"{block.chrom}:{block.start}-{block.end}"
-        if block.chrom != chrom:
-            if block.chrom in seen:
-                raise FileFormatError(path, f"{where} comes after another chromosome; each must come in one piece")
-            _check_size(block.chrom, block.start, block.end, chrom_sizes)
-            if chrom and rank and rank[block.chrom] < rank[chrom]:
-                raise FileFormatError(path, f"{block.chrom} comes after {chrom}, chrom_sizes has it before")
-            seen.add(block.chrom)
-            chrom, position = block.chrom, 0
-        if block.start < position:
-            raise FileFormatError(
-                path, f"{where} starts before {position}, where the block before ends; sort them, one strand a file"
+        if self.sizes is not None:
+            _check_size(block.chrom, block.start, block.end, self.sizes)
+        if block.chrom != self.chrom:
+            self._next(block.chrom, where)
+        if block.start < self.position:
+            message = (
+                f"{where} starts before {self.position}, where the block before ends; sort them, one strand a file"
             )
-        _check_size(block.chrom, block.start, block.end, chrom_sizes)
+            raise FileFormatError(self.path, message)
         if np.isinf(block.scores).any():
-            raise FileFormatError(path, f"{where} has infinite scores")
-        position = block.end
-        yield block
+            raise FileFormatError(self.path, f"{where} has infinite scores")
+        self.position = block.end
+
+    def _next(self, chrom: str, where: str) -> None:
+        if chrom in self.seen:
+            raise FileFormatError(self.path, f"{where} comes after another chromosome; each must come in one piece")
+        if self.chrom and self.rank and self.rank[chrom] < self.rank[self.chrom]:
+            raise FileFormatError(self.path, f"{chrom} comes after {self.chrom}, chrom_sizes has it before")
+        self.seen.add(chrom)
+        self.chrom, self.position = chrom, 0
 
 
-def _check_size(chrom: str, start: int, end: int, chrom_sizes: Mapping[str, int] | None) -> None:
-    if chrom_sizes is None:
-        return
+def _check_size(chrom: str, start: int, end: int, chrom_sizes: Mapping[str, int]) -> None:
     if chrom not in chrom_sizes:
         raise UnknownChromosomeError(chrom, list(chrom_sizes))
     if end > chrom_sizes[chrom]:
         raise OutOfRangeError(chrom, start, end, chrom_sizes[chrom])
 
 
-def _bedgraph_lines(blocks: Iterable[ScoreBlock]) -> Iterator[str]:
+@contextmanager
+def _bedgraph(path: Path, line: str | None) -> Iterator[_Write]:
     """Join bins that touch and read alike, across blocks too, so that the cut into blocks leaves no trace."""
     chrom, start, end, text = "", 0, 0, ""
-    for next_chrom, next_start, next_end, next_text in chain.from_iterable(map(_bins, blocks)):
-        if next_text == text and next_start == end and next_chrom == chrom:
-            end = next_end
-            continue
-        if text:
-            yield f"{chrom}\t{start}\t{end}\t{text}\n"
-        chrom, start, end, text = next_chrom, next_start, next_end, next_text
-    if text:
-        yield f"{chrom}\t{start}\t{end}\t{text}\n"
+    with _text(path, header_lines=int(line is not None)) as handle:
+        if line is not None:
+            handle.write(f"{line}\n")
+
+        def write(block: ScoreBlock) -> None:
+            nonlocal chrom, start, end, text
+            for next_start, next_end, next_text in _bins(block):
+                if next_text == text and next_start == end and block.chrom == chrom:
+                    end = next_end
+                    continue
+                flush()
+                chrom, start, end, text = block.chrom, next_start, next_end, next_text
+
+        def flush() -> None:
+            if text:
+                handle.write(f"{chrom}\t{start}\t{end}\t{text}\n")
+
+        yield write
+        flush()
 
 
-def _bins(block: ScoreBlock) -> Iterator[tuple[str, int, int, str]]:
+def _bins(block: ScoreBlock) -> Iterator[tuple[int, int, str]]:
     scores = block.scores + np.float32(0)  # -0 becomes 0
     for start, end, score in zip(block.starts.tolist(), block.ends.tolist(), scores.tolist(), strict=True):
         if not math.isnan(score):
-            yield block.chrom, start, end, f"{score:.6g}"
+            yield start, end, f"{score:.6g}"
 
 
-def _bed_lines(path: Path, items: Iterable[Any], chrom_sizes: Mapping[str, int] | None) -> Iterator[str]:
-    intervals = list(items)
-    rank: dict[str, int] = {}
-    for interval in intervals:
-        if not isinstance(interval, Interval):
-            raise FileFormatError(
-                path, "BED holds intervals, not blocks of scores; write bedGraph, or call peaks first"
-            )
-        if not 0 <= interval.score <= 1:
-            raise FileFormatError(path, f"{interval.id} has score {interval.score:g}; BED scores come from 0..1")
-        _check_size(interval.chrom, interval.start, interval.end, chrom_sizes)
-        rank.setdefault(interval.chrom, len(rank))
-    for i in sorted(intervals, key=lambda i: (rank[i.chrom], i.start, i.end, i.strand)):
-        yield f"{i.chrom}\t{i.start}\t{i.end}\t{i.name}\t{round(1000 * i.score)}\t{i.strand}\n"
-
-
-def _write_text(path: Path, lines: Iterable[str], compress: bool) -> Path:
+@contextmanager
+def _text(path: Path, *, header_lines: int = 0) -> Iterator[TextIO]:
+    """Open a text file for writing; with ``.gz`` it is bgzipped and indexed at the end."""
+    compress = path.suffix == ".gz"
     with replacing(path) as temporary:
         plain = temporary.with_suffix(".txt") if compress else temporary
         try:
             with open(plain, "w", encoding="utf-8", newline="\n") as handle:
-                handle.writelines(lines)
+                yield handle
             if compress:
-                _compress(plain, temporary, path)
+                _compress(plain, temporary, path, header_lines)
         finally:
             if compress:
                 plain.unlink(missing_ok=True)
-    return path
 
 
-def _compress(plain: Path, packed: Path, path: Path) -> None:
+def _compress(plain: Path, packed: Path, path: Path, header_lines: int) -> None:
     import pysam
 
     pysam.tabix_compress(str(plain), str(packed), force=True)
+    where: dict[str, Any] = {"seq_col": 0, "start_col": 1, "end_col": 2, "zerobased": True, "line_skip": header_lines}
     with replacing(f"{path}.tbi") as index:
-        pysam.tabix_index(str(packed), preset="bed", index=str(index), force=True)
+        pysam.tabix_index(str(packed), index=str(index), force=True, **where)
 
 
-def _write_bigwig(path: Path, blocks: Iterable[ScoreBlock], chrom_sizes: Mapping[str, int]) -> Path:
+@contextmanager
+def _bigwig(path: Path, chrom_sizes: Mapping[str, int]) -> Iterator[_Write]:
     try:
         import pyBigWig
     except ImportError:
@@ -290,18 +340,19 @@ def _write_bigwig(path: Path, blocks: Iterable[ScoreBlock], chrom_sizes: Mapping
         raise MissingDependencyError("writing bigWig", needs) from None
     with replacing(path) as temporary:
         handle = pyBigWig.open(str(temporary), "w")
+
+        def write(block: ScoreBlock) -> None:
+            kept = ~np.isnan(block.scores)
+            if kept.any():
+                handle.addEntries(
+                    [block.chrom] * int(kept.sum()),
+                    block.starts[kept].tolist(),
+                    ends=block.ends[kept].tolist(),
+                    values=block.scores[kept].tolist(),
+                )
+
         try:
             handle.addHeader(list(chrom_sizes.items()))
-            for block in blocks:
-                kept = ~np.isnan(block.scores)
-                if kept.any():
-                    chroms = [block.chrom] * int(kept.sum())
-                    handle.addEntries(
-                        chroms,
-                        block.starts[kept].tolist(),
-                        ends=block.ends[kept].tolist(),
-                        values=block.scores[kept].tolist(),
-                    )
+            yield write
         finally:
             handle.close()
-    return path

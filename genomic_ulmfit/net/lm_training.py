@@ -19,7 +19,7 @@ from genomic_ulmfit.net.awd_lstm import LanguageModel, LayerState, LMOutput
 from genomic_ulmfit.net.batches import IGNORE, LMStream
 from genomic_ulmfit.net.learner import Recipe, Steps, learning, square_sum
 from genomic_ulmfit.net.lm_run import Batches, Counts, Row, Run, Training, bits_per_base
-from genomic_ulmfit.net.processes import joined
+from genomic_ulmfit.net.processes import join
 from genomic_ulmfit.net.resuming import Keeper, Keeping, digest_of_tensors, torch_seed
 
 __all__ = ["Training", "bits_per_base", "fit_language_model"]
@@ -76,20 +76,20 @@ def fit_language_model(
         raise SettingError(f"max_hours is {max_hours}, wanted more than 0")
     settings = _settings_of(model, train, valid, recipe, keeping)
     settings |= {"max_hours": max_hours} if max_hours is not None else {"steps": epochs * len(train)}
-    with joined(recipe.device) as processes:
-        keeper = Keeper(keeping or Keeping(), settings, _most_bytes(model, train))
-        processes.wait()  # until all have read the checkpoint, before the first of them writes one
-        if processes.first:
-            keeper.clear()
-        recipe = dataclasses.replace(recipe, device=str(processes.device), progress=recipe.progress and processes.first)
-        batches = Batches(train, processes), Batches(valid, processes)
-        with learning(model, *batches, recipe, _LanguageModelSteps) as (learner, steps):
-            run = steps.owner = Run(learner, steps, *batches, keeper, processes, report if processes.first else None)
-            run.begin(keeper.found)
-            try:
-                return run.train(recipe, epochs * len(train), None if max_hours is None else 3600 * max_hours)
-            except TrainingDivergedError as error:  # fastai puts its own words before an error's
-                raise TrainingDivergedError(error.loss, error.step, error.kept) from None
+    processes = join(recipe.device)
+    keeper = Keeper(keeping or Keeping(), settings, _most_bytes(model, train))
+    processes.wait()  # until all have read the checkpoint, before the first of them writes one
+    if processes.first:
+        keeper.clear()
+    recipe = dataclasses.replace(recipe, device=str(processes.device), progress=recipe.progress and processes.first)
+    batches = Batches(train, processes), Batches(valid, processes)
+    with learning(model, *batches, recipe, _LanguageModelSteps) as (learner, steps):
+        run = steps.owner = Run(learner, steps, *batches, keeper, processes, report if processes.first else None)
+        run.begin(keeper.found)
+        try:
+            return run.train(recipe, epochs * len(train), None if max_hours is None else 3600 * max_hours)
+        except TrainingDivergedError as error:  # fastai puts its own words before an error's
+            raise TrainingDivergedError(error.loss, error.step, error.kept) from None
 
 
 def _settings_of(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from torch import distributed as dist
 
 from genomic_ulmfit.net.engine import best_device
 
-__all__ = ["Processes", "is_first_process", "joined"]
+__all__ = ["Processes", "is_first_process", "join"]
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,10 @@ def is_first_process() -> bool:
     return _world_size() == 1 or int(os.environ.get("RANK", 0)) == 0
 
 
-@contextmanager
-def joined(device: str | None) -> Iterator[Processes]:
+def join(device: str | None) -> Processes:
     """Join the other processes that ``torchrun`` started, if there are any: by gloo on CPUs, by nccl on GPUs.
+
+    They stay together until this one ends, so that one training can follow another.
 
     Parameters
     ----------
@@ -73,19 +73,14 @@ def joined(device: str | None) -> Iterator[Processes]:
     count = _world_size()
     where = best_device(device)
     if count == 1:
-        yield Processes(where)
-        return
+        return Processes(where)
     if where.type == "cuda":
         where = best_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
         torch.cuda.set_device(where)
-    own = not dist.is_initialized()
-    if own:
+    if not dist.is_initialized():
         dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    try:
-        yield Processes(where, dist.get_rank(), dist.get_world_size())
-    finally:
-        if own:
-            dist.destroy_process_group()
+        atexit.register(dist.destroy_process_group)  # not sooner: a group can't be joined twice under one torchrun
+    return Processes(where, dist.get_rank(), dist.get_world_size())
 
 
 def _world_size() -> int:

@@ -12,9 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genomic_ulmfit.errors import FileFormatError, MissingDependencyError, OutOfRangeError, UnknownChromosomeError
+from genomic_ulmfit.errors import (
+    FileFormatError,
+    MissingDependencyError,
+    OutOfRangeError,
+    SettingError,
+    UnknownChromosomeError,
+)
+from genomic_ulmfit.genome.blocks import rescale
 from genomic_ulmfit.genome.intervals import Interval
-from genomic_ulmfit.genome.tracks import ScoreBlock, write_track
+from genomic_ulmfit.genome.tracks import ScoreBlock, advise_bigwig, open_track, track_line, write_track
 
 SIZES = {"chr2": 1000, "chr10": 500}
 
@@ -225,3 +232,76 @@ def test_missing_pybigwig_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingDependencyError, match=r"genomic-ulmfit\[bigwig\]"):
         write_track([_block([1])], tmp_path / "x.bw", chrom_sizes=SIZES)
+
+
+# Streams and scales
+
+
+def test_one_stream_feeds_several_files_as_each_would_be_written_alone(tmp_path):
+    plus, minus = [_block([0.25, 0.5]), _block([0.75], 40)], [_block([1, 1]), _block([0], 40)]
+    with open_track(tmp_path / "plus.bg") as write_plus, open_track(tmp_path / "minus.bg.gz") as write_minus:
+        for a, b in zip(plus, minus, strict=True):
+            write_plus(a)
+            write_minus(b)
+    assert (tmp_path / "plus.bg").read_bytes() == write_track(plus, tmp_path / "a.bg").read_bytes()
+    assert (tmp_path / "minus.bg.gz").read_bytes() == write_track(minus, tmp_path / "b.bg.gz").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["x.bedgraph", "x.bedgraph.gz", "x.bw"])
+def test_a_stream_that_breaks_leaves_no_file(tmp_path, name):
+    with pytest.raises(RuntimeError, match="power"), open_track(tmp_path / name, chrom_sizes=SIZES) as write:
+        write(_block([1]))
+        raise RuntimeError("power cut")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_holds_no_calls(tmp_path):
+    with pytest.raises(FileFormatError, match="not blocks of scores"), open_track(tmp_path / "x.bed"):
+        pass
+
+
+def test_a_track_line_has_labels_without_quotes():
+    assert track_line("a") == 'track type=bedGraph name="a" description="a" alwaysZero=on autoScale=on'
+    with pytest.raises(ValueError, match="no double quote"):
+        track_line('5" oven')
+
+
+@pytest.mark.parametrize(
+    ("name", "n_bins", "warned"), [("x.bg", 50_000_001, 1), ("x.bg", 50_000_000, 0), ("x.bw", 10**9, 0)]
+)
+def test_bigwig_is_advised_for_very_many_bins(caplog, name, n_bins, warned):
+    advise_bigwig(name, n_bins)
+    assert len(caplog.records) == warned
+    assert all("bigWig" in record.getMessage() for record in caplog.records)
+
+
+_P = st.floats(0, 1, width=32)
+
+
+@given(st.lists(_P, min_size=1, max_size=20))
+def test_scales_keep_the_order_and_are_finite(scores):
+    block = _block(scores)
+    for scale in ("probability", "log-odds", "-log10"):
+        (scaled,) = rescale([block], scale)
+        assert np.isfinite(scaled.scores).all()
+        order = np.argsort(block.scores)
+        assert (np.diff(scaled.scores[order]) >= 0).all()
+
+
+@given(st.lists(st.floats(2**-20, 1 - 2**-20, width=32), min_size=1, max_size=20))
+def test_scales_are_their_formulas(scores):
+    p = np.array(scores, dtype=np.float32).astype(float)
+    (odds,), (minus_log,) = rescale([_block(scores)], "log-odds"), rescale([_block(scores)], "-log10")
+    np.testing.assert_allclose(odds.scores, np.log(p) - np.log1p(-p), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(minus_log.scores, -np.log10(1 - p), rtol=1e-5, atol=1e-6)
+
+
+def test_no_answer_stays_none_on_every_scale():
+    assert np.isnan(next(rescale([_block([np.nan])], "log-odds")).scores).all()
+
+
+def test_what_is_no_probability_is_not_rescaled():
+    with pytest.raises(SettingError, match=r"outside 0\.\.1"):
+        list(rescale([_block([1.5])], "log-odds"))
+    with pytest.raises(SettingError, match="wanted one of"):
+        rescale([], "percent")

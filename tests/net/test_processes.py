@@ -24,7 +24,8 @@ def trained(folder: Path, **options: object) -> gu.LanguageModel:
     genome = gu.Genome({"a": "ACGTTGCAAGTCCATGGACT" * 30, "b": "GGATCCATTA" * 7, "c": "CCATTAGG" * 8})
     how = {"vocab": gu.KmerVocab(2), "config": CONFIG, "epochs": 2, "batch_size": 5, "bptt": 20, "lr": 2e-2}
     how |= {"valid_fraction": 0.1, "precision": "fp32", "device": "cpu", "progress": False}
-    return gu.pretrain(genome, checkpoint=folder / "c", checkpoint_minutes=0, **{**how, **options})
+    how |= {"checkpoint": folder / "c", "checkpoint_minutes": 0}
+    return gu.pretrain(genome, **{**how, **options})
 
 
 SCRIPT = """
@@ -44,8 +45,10 @@ def copying(state, settings, path):
     shutil.copy(path, folder / f"step{state.step}")
 
 resuming.write_state = copying
-model = runpy.run_path(sys.argv[1])["trained"](folder)
-gu.save(model, folder / f"{'first' if is_first_process() else 'second'}.safetensors")
+trained, which = runpy.run_path(sys.argv[1])["trained"], "first" if is_first_process() else "second"
+gu.save(trained(folder), folder / f"{which}.safetensors")
+resuming.write_state = write
+gu.save(trained(folder, checkpoint=None, epochs=1, lr="auto"), folder / f"{which}.auto.safetensors")
 """
 
 
@@ -78,6 +81,14 @@ def test_two_processes_learn_what_one_learns(by_one, by_two):
     assert ours["tokens"] == theirs["tokens"]
     for name in ("train_bits_per_base", "valid_bits_per_base"):
         assert [row[name] for row in ours["curve"]] == pytest.approx([row[name] for row in theirs["curve"]], abs=1e-4)
+
+
+def test_two_processes_find_one_rate_and_it_is_that_of_one(by_two, tmp_path):
+    first, second = (gu.load(by_two / f"{name}.auto.safetensors") for name in ("first", "second"))
+    assert far_apart(first, second) == 0
+    alone = trained(tmp_path, epochs=1, lr="auto")
+    rates = [model.card["stages"][0]["peak_lr"] for model in (first, second, alone)]
+    assert rates[0] == rates[1] == pytest.approx(rates[2], rel=0.1)
 
 
 def test_one_process_goes_on_with_what_two_began(by_one, by_two, tmp_path):

@@ -1,0 +1,89 @@
+"""The models that come with the package: names in, models out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from genomic_ulmfit.columns import aligned
+from genomic_ulmfit.net import checkpoint
+from genomic_ulmfit.net.awd_lstm import LanguageModel
+from genomic_ulmfit.net.ensemble import AnyClassifier
+
+__all__ = ["ShippedModel", "load", "models_table", "shipped_models"]
+
+_FOLDER = Path(__file__).parent / "models"
+
+
+class ShippedModel(NamedTuple):
+    """A model that comes with the package, as its file's header describes it.
+
+    Attributes
+    ----------
+    name : str
+        What `load` knows it by.
+    path : Path
+        Its file.
+    header : dict
+        All of the model but its weights; ``header["card"]["summary"]`` says what it learnt.
+    """
+
+    name: str
+    path: Path
+    header: dict[str, Any]
+
+
+def load(source: str | Path) -> LanguageModel | AnyClassifier:
+    """Load a model of yours, or one that comes with the package.
+
+    Parameters
+    ----------
+    source : str or Path
+        A file made by `save`; or, where there is no such file, the name of a model that comes with the package, as
+        `shipped_models` lists them.
+
+    Returns
+    -------
+    LanguageModel, Classifier or Ensemble
+        In evaluation mode on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither such a file nor such a model.
+    ModelFileError
+        If the file is truncated or altered, is not a model of this package, or is of a newer format.
+
+    Examples
+    --------
+    >>> load("bacteria-small").vocab
+    KmerVocab(k=3, stride=1, direction='forward')
+    """
+    path = Path(source)
+    if not path.exists() and len(path.parts) == 1:
+        named = _FOLDER / f"{source}.safetensors"
+        if named.is_file():
+            return checkpoint.load(named)
+        if not path.suffix:
+            names = ", ".join(model.name for model in shipped_models())
+            raise FileNotFoundError(
+                f"{source}: no such file, and no model that comes with the package; those are {names}"
+            )
+    return checkpoint.load(path)
+
+
+def shipped_models() -> list[ShippedModel]:
+    """List the models that come with the package, by name; their weights are not read."""
+    return [ShippedModel(path.stem, path, checkpoint.header(path)) for path in sorted(_FOLDER.glob("*.safetensors"))]
+
+
+def models_table() -> str:
+    """Lay the models that come with the package out as a table for people."""
+    found = shipped_models()
+    rows = [["name", "kind", "k / stride", "MB"]]
+    for model in found:
+        vocab, kind = model.header["vocab"], model.header["kind"].replace("_", " ")
+        size = f"{model.path.stat().st_size / 1e6:.1f}"
+        rows.append([model.name, kind, f"{vocab['k']} / {vocab['stride']}", size])
+    learnt = ["what it learnt", *(model.header["card"].get("summary", "") for model in found)]
+    return "\n".join(f"{line}  {what}" for line, what in zip(aligned(rows), learnt, strict=True))
