@@ -31,7 +31,9 @@ from .perturbation import saliency_track as saliency_track
 from .predict import predict_proba as predict_proba
 from .pretraining import finetune as finetune
 from .pretraining import pretrain as pretrain
+from .report import Report as Report
 from .report import audit_page as audit_page
+from .report import write_report as write_report
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
 from .training import train_classifier as train_classifier
