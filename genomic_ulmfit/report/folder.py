@@ -109,7 +109,7 @@ def _take(path: Path, found: RunFolder) -> str:
     """Take one file, and say for what."""
     if path.is_dir():
         raise _NotTakenError("a folder; only files beside each other are looked at")
-    if path.stat().st_size == 0:
+    if path.stat().st_size == 0 and _suffix(path) != ".bed":  # a BED without calls is a result
         raise _NotTakenError("an empty file")
     take = _KINDS.get(_suffix(path))
     if take is None:
@@ -159,10 +159,10 @@ def _bed(path: Path, found: RunFolder) -> str:
     intervals = tuple(read_intervals(path))
     words = stem.lower()
     role: Role = "features"
-    if _suffix(path) == ".narrowpeak" or "call" in words or all(i.name.startswith("peak_") for i in intervals):
-        role = "calls"
-    elif any(word in words for word in ("site", "start", "tss")):
+    if any(word in words for word in ("site", "start", "tss")):
         role = "sites"
+    elif _suffix(path) == ".narrowpeak" or "call" in words or all(i.name.startswith("peak_") for i in intervals):
+        role = "calls"
     found.features.append(FeatureTrack(path, role, intervals))
     return f"{len(intervals):,} {role}"
 

@@ -30,7 +30,7 @@ def draw_evaluations(evaluations: Mapping[str, Mapping[str, Any]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    rows: list[tuple[str, float | None, Sequence[float | None] | None]] = []
+    rows: list[tuple[str, float | None, Any]] = []
     for name, found in evaluations.items():
         rows.append((name, found["mcc"], found["intervals"]["mcc"]))
         rows += [(NAMES.get(rival, rival), values["mcc"], None) for rival, values in found["baselines"].items()]
@@ -41,8 +41,8 @@ def draw_evaluations(evaluations: Mapping[str, Mapping[str, Any]]) -> Figure:
         if interval is not None and None not in interval:
             axes.plot(list(interval), [y, y], color=BLUE, linewidth=3, alpha=0.5, solid_capstyle="round")
         if mcc is not None:
-            style = {"markerfacecolor": "white"} if interval is None else {}
-            axes.plot([mcc], [y], "o", color="0.4" if interval is None else BLUE, markersize=6, **style)
+            color, inside = ("0.4", "white") if interval is None else (BLUE, BLUE)
+            axes.plot([mcc], [y], "o", color=color, markerfacecolor=inside, markersize=6)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(yticks=range(len(rows)), yticklabels=[row[0] for row in rows], xlabel="MCC", ylim=(len(rows) - 0.4, -0.6))
     for label, (_, _, interval) in zip(axes.get_yticklabels(), rows, strict=True):

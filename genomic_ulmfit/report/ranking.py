@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, isnan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
@@ -58,8 +58,9 @@ def sites_of(records: Iterable[SeqRecord], background: str = "background") -> li
     """Return where the anchors of labelled records lie that are not background, as stranded intervals of 1 bp."""
     found = []
     for record in records:
-        interval, anchor = place(record), record.annotations.get("anchor")
-        if interval is None or anchor is None or record.annotations["label"] == background:
+        annotations: dict[str, Any] = record.annotations
+        interval, anchor = place(record), annotations.get("anchor")
+        if interval is None or anchor is None or annotations["label"] == background:
             continue
         site = interval.end - 1 - anchor if interval.strand == "-" else interval.start + anchor
         found.append(interval._replace(start=site, end=site + 1))

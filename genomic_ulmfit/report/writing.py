@@ -148,7 +148,7 @@ def _tracks(run: RunFolder, sites: str | Path | None) -> list[ScoreTrack | Featu
     """Return what the browser shows from top to bottom, with true sites where any are known."""
     found: dict[str, list[FeatureTrack]] = {"features": [], "sites": [], "calls": []}
     for track in run.features:
-        found[track.role].append(track)
+        found[track.role] += [track] if track.intervals else []
     if sites is not None:
         found["sites"] = [FeatureTrack(Path(sites), "sites", tuple(read_tss(sites)))]
     elif not found["sites"]:
@@ -205,7 +205,9 @@ def _browser(
     """Return the browser's configuration and where it opens; None without tracks."""
     sizes = genome.chrom_sizes if genome is not None else _sizes(tracks)
     looks = [look.interval for look in (*ranking.best, *ranking.wrong, *ranking.missed)]
-    shown = list(regions) if regions is not None else stretches(run.scores, sizes) or merge(pad(looks, _AROUND, sizes))
+    if regions is not None:
+        regions = merge(genome.locate(region) if genome is not None else region for region in regions)
+    shown = regions if regions is not None else stretches(run.scores, sizes) or merge(pad(looks, _AROUND, sizes))
     bp = sum(stretch.length for stretch in shown)
     if regions is None and bp > MOST_BP:
         shown = merge(pad(looks, _AROUND, sizes)) or [shown[0]._replace(end=shown[0].start + MOST_BP)]
