@@ -12,6 +12,8 @@ from matplotlib.image import imread
 import genomic_ulmfit as gu
 from tests.run_folder import fill
 
+PATIENCE = 180_000  # ms; a machine with much else to do takes long, and says nothing of the page
+
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
@@ -24,7 +26,9 @@ def browser(chromium) -> Iterator:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])  # CI is root
+        launched = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"], timeout=PATIENCE
+        )  # CI is root
         yield launched
         launched.close()
 
@@ -33,6 +37,7 @@ def browser(chromium) -> Iterator:
 def opened(browser, page_file) -> Iterator:
     """Open the page from its file, keeping what it says and asks for."""
     page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(PATIENCE)
     page.said, page.asked = [], []
     page.on("console", lambda message: page.said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: page.said.append(f"error: {error}"))
@@ -67,7 +72,7 @@ def blue_share(page) -> float:
 def expect_blue(page, least: float, most: float) -> None:
     """Wait until the share is between these: the bars are as high as the score."""
     share = blue_share(page)
-    for _ in range(100):
+    for _ in range(PATIENCE // 1000):
         if least <= share <= most:
             return
         page.wait_for_timeout(100)
@@ -109,6 +114,7 @@ def test_a_name_that_is_nowhere_is_asked_of_nobody(page):
 
 def test_a_phone_shows_it_without_scrolling_sideways(browser, page_file):
     phone = browser.new_page(viewport={"width": 390, "height": 800})
+    phone.set_default_timeout(PATIENCE)
     phone.goto(page_file.as_uri())
     phone.wait_for_selector("#igv[data-ready]")
     assert phone.evaluate("document.documentElement.scrollWidth") == 390

@@ -111,6 +111,8 @@ def _take(path: Path, found: RunFolder) -> str:
         raise _NotTakenError("a folder; only files beside each other are looked at")
     if path.stat().st_size == 0 and _suffix(path) != ".bed":  # a BED without calls is a result
         raise _NotTakenError("an empty file")
+    if path.suffix == ".html":
+        raise _NotTakenError("a page")
     take = _KINDS.get(_suffix(path))
     if take is None:
         raise _NotTakenError(f"nothing is known about files that end in {path.suffix or 'no suffix'}")
