@@ -42,7 +42,9 @@ from .predict import write_predictions as write_predictions
 from .pretraining import finetune as finetune
 from .pretraining import pretrain as pretrain
 from .prevalence import at_prevalence as at_prevalence
+from .report import Report as Report
 from .report import audit_page as audit_page
+from .report import write_report as write_report
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
 from .shipped import ShippedModel as ShippedModel

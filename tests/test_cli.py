@@ -17,7 +17,7 @@ from genomic_ulmfit.cli import app, main
 from tests.toy_models import MotifAt
 
 DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info"]
-VERBS = [*DATA_VERBS, *MODEL_VERBS, "models", "tune", "predict", "calibrate", "scan", "saliency", "demo"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "models", "tune", "report", "predict", "calibrate", "scan", "saliency", "demo"]
 VERBS += ["peaks", "evaluate-track"]
 
 
