@@ -45,7 +45,9 @@ from .pretraining import pretrain as pretrain
 from .prevalence import at_prevalence as at_prevalence
 from .profiles import Profile as Profile
 from .profiles import average_profile as average_profile
+from .report import Report as Report
 from .report import audit_page as audit_page
+from .report import write_report as write_report
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
 from .shipped import ShippedModel as ShippedModel

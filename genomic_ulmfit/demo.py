@@ -39,6 +39,7 @@ from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.perturbation import records_at, saliency
 from genomic_ulmfit.plot import plot_saliency, plot_scan, save_figure
 from genomic_ulmfit.pretraining import finetune, pretrain
+from genomic_ulmfit.report import write_report
 from genomic_ulmfit.scanning import best_strand, scan
 from genomic_ulmfit.training import train_classifier
 
@@ -105,11 +106,13 @@ def run_demo(folder: str | Path, *, seed: int = 0, budget: Budget | None = None,
         rows[f"{variant}: pretrained"] = evaluate(classifiers[variant], records, seed=seed)
         rows[f"{variant}: from scratch"] = evaluate(scratch, records, seed=seed, baselines=False)
     run.tracks(classifiers["plain"])
+    run.surroundings()
     text = _summary(rows)
     run.write("metrics.json", json.dumps({name: row.to_dict() for name, row in rows.items()}, indent=2) + "\n")
     run.said("metrics.json", "all metrics with 95 % bootstrap intervals, baselines included")
     run.write("summary.txt", text)
     run.said("summary.txt", "the table above")
+    run.report()
     return f"{text}\n{run.listing()}"
 
 
@@ -126,7 +129,7 @@ class _Run:
     def __init__(self, folder: Path, seed: int, budget: Budget, record: SeqRecord) -> None:
         self.folder, self.seed, self.budget = folder, seed, budget
         self.recipe = {"seed": seed, **dataclasses.asdict(budget), "record": record.id, "version": __version__}
-        self.genome = Genome(record)
+        self.record, self.genome = record, Genome(record)
         self.genes = read_genes(record, feature="CDS")
         self.starts = read_tss(record, feature="CDS")
         self.regions = split_genome(self.genome.chrom_sizes, "region")
@@ -188,10 +191,14 @@ class _Run:
             ),
         )
 
+    def scanned(self) -> Interval:
+        """Return the beginning of the test region."""
+        test = next(region for region in self.regions if region.name == "test")
+        return Interval(test.chrom, test.start, min(test.start + SCANNED_BP, test.end))
+
     def tracks(self, classifier: Classifier) -> None:
         """Scan the beginning of the test region, call, and explain the best call."""
-        test = next(region for region in self.regions if region.name == "test")
-        region = Interval(test.chrom, test.start, min(test.start + SCANNED_BP, test.end))
+        region = self.scanned()
         blocks = list(scan(classifier, self.genome, regions=[region], strands="both", progress=True))
         calls = call_peaks(blocks, threshold=0.9)
         sites = overlapping(self.starts, [region])
@@ -209,6 +216,24 @@ class _Run:
         self.made("saliency.bedgraph", what, write_track, saliency_track([result]))
         figure = plot_saliency(result, anchor=classifier.anchor, title="Which bases support the best call")
         self.made("saliency.png", "the same, by replacement length", save_figure, figure)
+
+    def surroundings(self) -> None:
+        """Write what browsers show beside the tracks: the sequence, the annotated genes and their starts."""
+        region = self.scanned()
+        genes, starts = overlapping(self.genes, [region]), overlapping(self.starts, [region])
+        self.made("sites.bed", f"{len(starts)} annotated starts in {region.region}", write_track, starts)
+        self.made("genes.bed", f"{len(genes)} annotated coding sequences there", write_track, genes)
+        with replacing(self.folder / "genome.fa") as temporary:
+            SeqIO.write(self.record, temporary, "fasta")
+        self.said("genome.fa", "the sequence of the whole record, with its index genome.fa.fai")
+
+    def report(self) -> None:
+        """Make the page of all this."""
+        self.said("report.html", "one page of all this: audits, metrics, a genome browser; it needs no network")
+        made = write_report(self.folder, self.folder / "report.html", title="Gene starts of " + self.record.description)
+        for path in made.sessions:
+            program = "IGV" if path.suffix == ".xml" else "pyGenomeTracks"
+            self.said(path.name, f"opens the tracks in {program}")
 
     def kept(self, name: str, train: Callable[[], Any]) -> Any:
         """Load a model that this very run made before, or train and save it."""

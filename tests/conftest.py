@@ -44,6 +44,17 @@ def ecoli_record(fixtures_dir):
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """Debian's browser; skip where it is missing, fail there if GENOMIC_ULMFIT_REQUIRE_BROWSER=1."""
+    program = shutil.which("chromium")
+    if program is None:
+        if os.environ.get("GENOMIC_ULMFIT_REQUIRE_BROWSER") == "1":
+            pytest.fail("the program chromium is not installed, and GENOMIC_ULMFIT_REQUIRE_BROWSER=1 asks for it")
+        pytest.skip("the program chromium is not installed")
+    return program
+
+
+@pytest.fixture(scope="session")
 def needs_bedtools() -> None:
     """Skip where the bedtools program is missing; fail there if GENOMIC_ULMFIT_REQUIRE_BEDTOOLS=1."""
     if shutil.which("bedtools") is None:

@@ -19,7 +19,7 @@ from genomic_ulmfit.perturbation import records_at
 from tests.toy_models import MotifAt
 
 DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info"]
-VERBS = [*DATA_VERBS, *MODEL_VERBS, "models", "tune", "predict", "calibrate", "scan", "demo"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "models", "tune", "report", "predict", "calibrate", "scan", "demo"]
 VERBS += ["saliency", "mutagenesis", "peaks", "evaluate-track"]
 
 

@@ -31,8 +31,16 @@ def test_it_lists_each_file_it_made(demo):
     listed = {line.split()[0] for line in text.split("Files in")[1].splitlines()[1:]}
     made = {path.name for path in folder.iterdir()}
     assert listed <= made
-    assert made - listed <= {"plain.bed", "masked.bed"}
+    assert made - listed <= {"plain.bed", "masked.bed", "genome.fa.fai"}
     assert {"scores.bedgraph", "calls.bed", "scan.png", "metrics.json", "summary.txt", "lm.safetensors"} <= listed
+
+
+def test_it_ends_with_a_page_that_knows_all_of_it(demo):
+    folder, text = demo
+    page = (folder / "report.html").read_text()
+    assert "plain: pretrained (n = " in page and "sites: sites.bed" in page and "genes.bed" in page
+    assert "Not taken" not in page
+    assert "igv_session.xml" in text and "report.html" in text
 
 
 def test_the_table_has_every_model_and_baseline_twice(demo):

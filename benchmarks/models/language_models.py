@@ -54,7 +54,8 @@ def make(name: str, data: Path, path: Path, minutes: float) -> None:
         cache=path.parent / "cache",
         log_file=path.with_suffix(".csv"),
     )
-    gu.save(model, path)
+    model.card |= {"name": f"bacteria-{name}", "summary": f"{len(learnt)} bacterial genomes, read {direction}"}
+    gu.save(model, path, precision="fp16")
 
 
 def main() -> None:

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 
 import typer
 
-from genomic_ulmfit.cli import data, models, predictions, results, saliencies, tracks  # noqa: F401 - they register
+from genomic_ulmfit.cli import (  # noqa: F401 - they register their verbs
+    data,
+    models,
+    pages,
+    predictions,
+    results,
+    saliencies,
+    tracks,
+)
 from genomic_ulmfit.cli.app import app
 from genomic_ulmfit.errors import GenomicUlmfitError
 
