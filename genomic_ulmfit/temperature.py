@@ -16,9 +16,11 @@ import torch
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
+from genomic_ulmfit.datasets.curves import calibration
 from genomic_ulmfit.datasets.records import part, require_labels
 from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.net.engine import softmax
 from genomic_ulmfit.predict import predict_proba
 from genomic_ulmfit.prevalence import trained_prevalence
 from genomic_ulmfit.stages import class_indices, digest_of
@@ -48,7 +50,8 @@ def calibrate(
     -------
     Classifier
         The last stage of its card, ``calibrate``, has the ``temperature`` and the cross entropy (nats a record) on the
-        records before and after, ``loss_before`` and ``loss``.
+        records before and after, ``loss_before`` and ``loss``, as well as the expected calibration error of the most
+        probable class, ``error_before`` and ``error``.
 
     Raises
     ------
@@ -73,6 +76,7 @@ def calibrate(
             parameter.div_(temperature)
     stage = {"stage": "calibrate", "records": len(records), "data_sha256": digest_of(records)}
     losses = {"loss_before": _loss(logits, truth, weights), "loss": _loss(logits / temperature, truth, weights)}
+    losses |= {"error_before": _error(logits, truth), "error": _error(logits / temperature, truth)}
     scaled.card = {
         **model.card,
         "stages": [*model.card.get("stages", []), {**stage, "temperature": temperature, **losses}],
@@ -93,3 +97,9 @@ def _loss(logits: NDArray[np.float64], truth: NDArray[np.int64], weights: NDArra
     """Return the weighted mean cross entropy in nats."""
     of_truth = logits[np.arange(len(truth)), truth] - np.logaddexp.reduce(logits, axis=1)
     return float(-(weights * of_truth).sum() / weights.sum())
+
+
+def _error(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Return the expected calibration error of the class that is called."""
+    probabilities = softmax(logits)
+    return calibration(probabilities.argmax(axis=1) == truth, probabilities.max(axis=1), bootstraps=1).error[0]

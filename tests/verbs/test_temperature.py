@@ -40,6 +40,7 @@ def test_a_net_that_is_three_times_too_sure_gets_temperature_three(n_head):
     stage = scaled.card["stages"][-1]
     assert stage["temperature"] == pytest.approx(3, rel=0.15)
     assert stage["loss"] < stage["loss_before"]
+    assert stage["error"] < stage["error_before"]
     given, expected = gu.predict_proba(scaled, records), gu.predict_proba(honest, records)
     assert np.abs(given - expected).max() < 0.05
 
