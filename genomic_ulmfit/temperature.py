@@ -101,5 +101,5 @@ def _loss(logits: NDArray[np.float64], truth: NDArray[np.int64], weights: NDArra
 
 def _error(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
     """Return the expected calibration error of the class that is called."""
-    probabilities = softmax(logits)
+    probabilities = softmax(logits.astype(np.float32))
     return calibration(probabilities.argmax(axis=1) == truth, probabilities.max(axis=1), bootstraps=1).error[0]
