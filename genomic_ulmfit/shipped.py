@@ -56,8 +56,10 @@ def load(source: str | Path) -> LanguageModel | AnyClassifier:
 
     Examples
     --------
-    >>> load("bacteria-small").vocab
-    KmerVocab(k=3, stride=1, direction='forward')
+    >>> from genomic_ulmfit import AWDLSTMConfig, KmerVocab, LanguageModel, save
+    >>> path = getfixture("tmp_path") / "lm.safetensors"
+    >>> load(save(LanguageModel(KmerVocab(2), AWDLSTMConfig(n_embedding=4, n_hidden=4)), path)).vocab.k
+    2
     """
     path = Path(source)
     if not path.exists() and len(path.parts) == 1:

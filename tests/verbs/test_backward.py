@@ -206,7 +206,7 @@ def test_a_file_brings_the_model_back(make, tmp_path):
 
 def test_a_file_from_before_there_were_directions_reads_forward(tmp_path):
     model = net(direction="forward")
-    header = describe(model)
+    header = describe(model) | {"format_version": 1}
     del header["vocab"]["direction"]
     save_file(dict(model.state_dict()), tmp_path / "m", metadata={"genomic_ulmfit": json.dumps(header)})
     assert gu.load(tmp_path / "m").vocab == gu.KmerVocab(3, 1, "forward")
