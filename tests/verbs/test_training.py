@@ -204,6 +204,15 @@ def test_a_label_of_the_valid_part_that_training_has_not_is_refused(language_mod
         gu.train_classifier(language_model, records, **QUIET)
 
 
+def test_fine_tuning_on_few_labels_points_at_the_probe(language_model, caplog):
+    records = [labelled(random_text(30), name) for name in "xy" * 6]
+    gu.train_classifier(language_model, records, epochs=1, **QUIET)
+    assert f"of {len(records)} labels a probe usually learns more" in caplog.text
+    caplog.clear()
+    gu.train_classifier((language_model.vocab, language_model.config), records, epochs=1, **QUIET)
+    assert "probe" not in caplog.text
+
+
 def test_a_data_set_that_leaks_is_warned_of_before_training(language_model, caplog):
     texts = {name: [random_text(60, letters) for _ in range(6)] for name, letters in (("rich", "GC"), ("poor", "AT"))}
     train = [labelled(text, name, "train") for name, found in texts.items() for text in found]
