@@ -34,8 +34,14 @@ from .pretraining import pretrain as pretrain
 from .report import audit_page as audit_page
 from .scanning import best_strand as best_strand
 from .scanning import scan as scan
+from .surprisal_tracks import surprisal as surprisal
 from .training import train_classifier as train_classifier
 from .tuning.report import TuningReport as TuningReport
 from .tuning.verb import tune as tune
+from .variant_effects import AlleleEffect as AlleleEffect
+from .variant_effects import Variant as Variant
+from .variant_effects import allele_effects as allele_effects
+from .variant_files import VariantCounts as VariantCounts
+from .variant_files import score_variants as score_variants
 
 __version__: str
