@@ -1,3 +1,4 @@
+from .annotation import annotate as annotate
 from .datasets.audit import audit as audit
 from .datasets.findings import AuditReport as AuditReport
 from .datasets.promoters import promoter_dataset as promoter_dataset

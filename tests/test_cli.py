@@ -17,7 +17,7 @@ from genomic_ulmfit.cli import app, main
 from tests.toy_models import MotifAt
 
 DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info", "tune"]
-VERBS = [*DATA_VERBS, *MODEL_VERBS, "predict", "scan", "saliency", "demo"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "annotate", "variants", "surprisal", "predict", "scan", "saliency", "demo"]
 
 
 @pytest.fixture(scope="module")

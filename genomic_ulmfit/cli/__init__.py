@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from genomic_ulmfit.cli import data, models, results  # noqa: F401 - they register their verbs
+from genomic_ulmfit.cli import data, models, records, results  # noqa: F401 - they register their verbs
 from genomic_ulmfit.cli.app import app
 from genomic_ulmfit.errors import GenomicUlmfitError
 
