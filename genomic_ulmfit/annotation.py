@@ -110,10 +110,11 @@ def annotate(
     if not 0 <= threshold <= 1:
         raise SettingError(f"threshold is {threshold}, wanted a probability, 0 to 1")
     name = model.classes[model.target_index(target)]
+    readable = _readable(record)
     blocks = list(
         scan(
             model,
-            _readable(record),
+            readable,
             step=step,
             regions=regions,
             strands="both",
@@ -126,9 +127,9 @@ def annotate(
         )
     )
     annotated = copy.deepcopy(record)
-    annotated.annotations.setdefault("molecule_type", "RNA" if "U" in annotated.seq.upper() else "DNA")
+    annotated.annotations.setdefault("molecule_type", "RNA" if "U" in letters(readable).upper() else "DNA")
     for strand, word in (("+", "plus"), ("-", "minus")):
-        scores = np.full(len(record), np.nan, dtype=np.float32)
+        scores: Any = np.full(len(record), np.nan, dtype=np.float32)
         for block in blocks:
             if block.strand == strand:
                 scores[block.start : block.end] = np.repeat(block.scores, step)[: block.end - block.start]

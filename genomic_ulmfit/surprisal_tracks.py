@@ -247,7 +247,7 @@ class _Stretch:
             after = min(first + _BLOCK, self.after)
             start, end = first * stride, (after - 1) * stride + k  # bases along the strand
             bits = reader.bits(self.vocab.encode(self._letters(start, end, size)))
-            scores = np.repeat(self.vocab.turned(bits) / stride, stride)
+            scores = np.repeat(bits if forward else bits[::-1], stride) / np.float32(stride)
             start += k - stride if forward else 0  # of the new bases
             if self.strand == "-":
                 start, scores = size - start - len(scores), scores[::-1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from os.path import commonpath
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from genomic_ulmfit.windows import encode_windows
 
 __all__ = ["AlleleEffect", "Variant", "allele_effects", "check_reference"]
 
-_WINDOWS = 20_000  # of a batch of variants: what is held in memory
+_WINDOWS = 5_000  # of a batch of variants: what is held in memory, and how often progress shows
 _FIRST_WINDOWS = 64  # on which reduced precision is tried
 
 _Numbers = NDArray[np.int64]
@@ -186,9 +186,9 @@ class _Change(NamedTuple):
     def of(cls, variant: Variant, alt: str) -> _Change:
         """Take away what both alleles share, at the right end first: so does bcftools norm."""
         ref, alt = variant.ref.upper(), alt.upper()
-        tail = len(commonpath([ref[::-1], alt[::-1]]))
+        tail = _n_shared(ref[::-1], alt[::-1])
         ref, alt = ref[: len(ref) - tail], alt[: len(alt) - tail]
-        head = len(commonpath([ref, alt]))
+        head = _n_shared(ref, alt)
         return cls(variant.start + head, variant.start + len(ref), alt[head:])
 
     @property
@@ -217,6 +217,11 @@ class _Change(NamedTuple):
         alt = ref + np.where(anchors >= self.end, self.longer, 0)
         inside = (ref >= 0) & (ref + length <= size) & (alt >= 0) & (alt + length <= size + self.longer)
         return anchors[inside], ref[inside], alt[inside]
+
+
+def _n_shared(one: str, other: str) -> int:
+    """Return how many letters two texts share at their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 @dataclass

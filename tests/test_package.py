@@ -91,9 +91,14 @@ def test_the_package_and_its_genome_wing_load_without_torch():
     assert not {"torch", "fastai"} & loaded
 
 
+def test_the_command_line_completes_and_helps_without_torch():
+    assert "torch" not in modules_after("import genomic_ulmfit.cli")
+
+
 def test_prediction_loads_without_fastai():
     loaded = modules_after(
-        "import genomic_ulmfit as gu; gu.load; gu.predict_proba; gu.scan; gu.saliency; gu.train_classifier"
+        "import genomic_ulmfit as gu; gu.load; gu.predict_proba; gu.scan; gu.saliency; gu.train_classifier;"
+        "gu.annotate; gu.score_variants; gu.surprisal"
     )
     assert "torch" in loaded
     assert "fastai" not in loaded

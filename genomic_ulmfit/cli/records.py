@@ -147,7 +147,7 @@ def surprisal(
     blocks = gu.surprisal(
         load_language_model(model),
         opened,
-        strand=strand.value,  # type: ignore[arg-type]
+        strand=strand.value,
         regions=where,
         context=context,
         device=device,

@@ -1,5 +1,9 @@
 """The verbs `annotate`, `variants` and `surprisal` from the command line, and one line for what is wrong."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pysam
 import pytest
@@ -99,3 +103,11 @@ def test_wrong_input_gives_one_line_and_no_file(folder, capsys, arguments, messa
     assert err.splitlines()[-1].startswith("genomic-ulmfit: ")
     assert message in err.splitlines()[-1]
     assert sorted(path for path in folder.iterdir() if path.suffix != ".fai") == before
+
+
+def test_the_shell_completes_verbs_and_options():
+    program = "import sys; sys.argv = ['genomic-ulmfit']; from genomic_ulmfit.cli import main; main()"
+    for words, expected in (("genomic-ulmfit sur", "surprisal"), ("genomic-ulmfit variants --sk", "--skip-mismatch")):
+        asked = {"_GENOMIC_ULMFIT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = subprocess.run([sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True)
+        assert (done.returncode, done.stdout.split()) == (0, [expected])
