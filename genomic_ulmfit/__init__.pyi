@@ -1,3 +1,4 @@
+from .annotation import annotate as annotate
 from .calling import FalseDiscovery as FalseDiscovery
 from .calling import WrittenScan as WrittenScan
 from .calling import false_discovery as false_discovery
@@ -53,11 +54,17 @@ from .scanning import scan as scan
 from .shipped import ShippedModel as ShippedModel
 from .shipped import load as load
 from .shipped import shipped_models as shipped_models
+from .surprisal_tracks import surprisal as surprisal
 from .temperature import calibrate as calibrate
 from .track_truth import TrackEvaluation as TrackEvaluation
 from .track_truth import evaluate_track as evaluate_track
 from .training import train_classifier as train_classifier
 from .tuning.report import TuningReport as TuningReport
 from .tuning.verb import tune as tune
+from .variant_effects import AlleleEffect as AlleleEffect
+from .variant_effects import Variant as Variant
+from .variant_effects import allele_effects as allele_effects
+from .variant_files import VariantCounts as VariantCounts
+from .variant_files import score_variants as score_variants
 
 __version__: str

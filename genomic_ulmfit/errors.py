@@ -17,6 +17,7 @@ __all__ = [
     "ModelFileError",
     "OutOfRangeError",
     "PrecisionError",
+    "ReferenceMismatchError",
     "ResumeError",
     "SequenceTooShortError",
     "SettingError",
@@ -88,6 +89,31 @@ class OutOfRangeError(GenomicUlmfitError, IndexError):
         super().__init__(
             f"interval {chrom}:{start}-{end} (0-based, half-open) is not inside {chrom}, which is {size} bp long: "
             "wanted 0 <= start < end <= size"
+        )
+
+
+class ReferenceMismatchError(GenomicUlmfitError, ValueError):
+    """A variant's reference allele is not what the genome has there.
+
+    Parameters
+    ----------
+    chrom : str
+        Chromosome, as the variant calls it.
+    position : int
+        1-based, as in VCF.
+    ref : str
+        The reference allele.
+    found : str
+        What the genome has in its place; shorter where the chromosome ends.
+    """
+
+    def __init__(self, chrom: str, position: int, ref: str, found: str) -> None:
+        self.chrom, self.position, self.ref, self.found = chrom, position, ref, found
+        got, there = (repr(x if len(x) <= 20 else f"{x[:20]}...") for x in (ref, found))
+        has = f"has {there} there" if found else "ends before it"
+        super().__init__(
+            f"{chrom}:{position} (1-based): REF is {got}, the genome {has}; "
+            "give the genome that the variants were called on, or skip such records (skip_mismatch, --skip-mismatch)"
         )
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -32,9 +31,10 @@ from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, best_device, check_precision, make_engine, softmax
 from genomic_ulmfit.net.ensemble import AnyClassifier, members_of
-from genomic_ulmfit.net.kmers import UNK, KmerVocab
+from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.progress import progress_bar
+from genomic_ulmfit.windows import encode_windows
 
 __all__ = ["best_strand", "count_bins", "scan", "window_at"]
 
@@ -226,31 +226,17 @@ class _Bins:
     def windows(
         self, window: _Window, vocab: KmerVocab, strand: str
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.bool_]]:
-        """Return k-mer ids (n_ids,), where in them the answered windows begin, and which bins (n_bins,) have one.
-
-        The k-mers of a strand are read at every `stride` bases in as many ways as there are phases; the ids of one
-        phase follow on those of another, so that the k-mers of each window lie side by side. A backward vocabulary
-        reads all of them from the last to the first: the mirrored stretch.
-        """
+        """Return k-mer ids (n_ids,), where in them the answered windows begin, and which bins (n_bins,) have one."""
         size = self.genome.chrom_sizes[self.chrom]
         left = np.arange(self.start, self.end, self.step) + self.step // 2 - window.left(strand)
         answered = (left >= 0) & (left + window.length <= size)
         if not answered.any():
             return np.empty(0, dtype=vocab.dtype), np.empty(0, dtype=np.int64), answered
         first, last = int(left[answered][0]), int(left[answered][-1]) + window.length
-        sequence = Seq(self.genome.sequence(self.chrom, first, last))
-        offsets = left[answered] - first
-        if strand == "-":
-            sequence, offsets = sequence.reverse_complement(), last - first - window.length - offsets
-        every = KmerVocab(vocab.k, 1).encode(sequence)
-        phases = [every[phase :: vocab.stride] for phase in range(vocab.stride)]
-        ids, begins = np.concatenate(phases), np.cumsum([0, *map(len, phases)])
-        starts = begins[offsets % vocab.stride] + offsets // vocab.stride
-        unknown = np.cumsum(np.concatenate([[False], ids == UNK]))
-        known = unknown[starts] == unknown[starts + vocab.n_kmers(window.length)]
+        sequence = self.genome.sequence(self.chrom, first, last)
+        ids, starts, known = encode_windows(vocab, sequence, left[answered] - first, window.length, strand)
         answered[answered] = known
-        starts = vocab.turned_starts(starts[known], vocab.n_kmers(window.length), len(ids))
-        return vocab.turned(ids), starts, answered
+        return ids, starts[known], answered
 
 
 class _Reader:

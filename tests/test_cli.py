@@ -19,8 +19,8 @@ from genomic_ulmfit.perturbation import records_at
 from tests.toy_models import MotifAt
 
 DATA_VERBS, MODEL_VERBS = ["dataset", "split", "audit"], ["pretrain", "finetune", "train", "evaluate", "info"]
-VERBS = [*DATA_VERBS, *MODEL_VERBS, "models", "tune", "report", "predict", "calibrate", "scan", "demo"]
-VERBS += ["saliency", "mutagenesis", "peaks", "evaluate-track"]
+VERBS = [*DATA_VERBS, *MODEL_VERBS, "models", "tune", "report", "predict", "calibrate", "annotate", "variants"]
+VERBS += ["surprisal", "scan", "demo", "saliency", "mutagenesis", "peaks", "evaluate-track"]
 
 
 @pytest.fixture(scope="module")

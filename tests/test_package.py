@@ -18,12 +18,12 @@ LEVELS = [  # a module may import from its own line or a line above, and within 
     ["genome"],
     ["datasets", "net"],
     ["shipped"],
-    ["predict", "prevalence", "stages", "corpus"],
+    ["predict", "prevalence", "stages", "corpus", "windows"],
     ["temperature"],
     ["probing"],
-    ["pretraining", "training", "evaluation", "scanning", "perturbation"],
-    ["calling", "track_truth"],
-    ["tuning", "explanation", "profiles"],
+    ["pretraining", "training", "evaluation", "scanning", "perturbation", "surprisal_tracks"],
+    ["calling", "track_truth", "annotation", "variant_effects"],
+    ["variant_files", "tuning", "explanation", "profiles"],
     ["plot"],
     ["plot_explanations", "plot_scores"],
     ["report"],
@@ -96,9 +96,14 @@ def test_the_package_and_its_genome_wing_load_without_torch():
     assert not {"torch", "fastai"} & loaded
 
 
+def test_the_command_line_completes_and_helps_without_torch():
+    assert "torch" not in modules_after("import genomic_ulmfit.cli")
+
+
 def test_prediction_loads_without_fastai():
     loaded = modules_after(
-        "import genomic_ulmfit as gu; gu.load; gu.predict_proba; gu.scan; gu.saliency; gu.train_classifier"
+        "import genomic_ulmfit as gu; gu.load; gu.predict_proba; gu.scan; gu.saliency; gu.train_classifier;"
+        "gu.annotate; gu.score_variants; gu.surprisal"
     )
     assert "torch" in loaded
     assert "fastai" not in loaded

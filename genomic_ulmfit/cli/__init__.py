@@ -13,6 +13,7 @@ from genomic_ulmfit.cli import (  # noqa: F401 - they register their verbs
     models,
     pages,
     predictions,
+    records,
     results,
     saliencies,
     tracks,

@@ -42,7 +42,6 @@ from genomic_ulmfit.cli.options import (
     wrote,
 )
 from genomic_ulmfit.errors import SettingError
-from genomic_ulmfit.net.processes import is_first_process
 
 _METHOD_HELP = (
     "finetune: all layers learn. probe: logistic regression on the language model as it is, for few labels; it has no "
@@ -401,6 +400,8 @@ def _checkpoint_of(output: Path) -> Path:
 
 def _finish(model: gu.LanguageModel, output: Path, plot: Path | None) -> None:
     """Write a language model and the picture of its losses, in one process; then its checkpoint can go."""
+    from genomic_ulmfit.net.processes import is_first_process
+
     if not is_first_process():
         return
     wrote(gu.save(model, output), f"language model, {_last_bits(model)}")
