@@ -286,10 +286,10 @@ def test_rows_answer_at_a_place(tmp_path):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("a\t5\t10\t0.5\na\t9\t12\t1\n", "not sorted, overlap"),
-        ("a\t5\t10\n", "four columns|fewer"),
-        ("a\tx\t10\t1\n", "not a bedGraph"),
-        ("track x\n", "not a bedGraph|no scores"),
+        ("a\t5\t10\t0.5\na\t9\t12\t1\n", "before the row above it ends"),
+        ("a\t5\t10\n", "has 4 columns, got 3"),
+        ("a\tx\t10\t1\n", "wanted integers and a number"),
+        ("track x\n", "no scores"),
     ],
 )
 def test_a_bedgraph_that_is_none_is_refused(tmp_path, text, why):

@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genomic_ulmfit.errors import FileFormatError, MissingDependencyError
-from genomic_ulmfit.files import open_text
+from genomic_ulmfit.errors import FileFormatError
 from genomic_ulmfit.genome.algebra import merge, pad
+from genomic_ulmfit.genome.blocks import ScoreBlock
 from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.track_readers import read_track
 
 __all__ = ["FeatureTrack", "Role", "Rows", "ScoreTrack", "read_scores", "stretches"]
 
@@ -110,60 +111,26 @@ class FeatureTrack:
 
 
 def read_scores(path: Path) -> ScoreTrack:
-    """Read a bedGraph (plain or gzipped) or a bigWig.
+    """Read a bedGraph (plain or gzipped) or a bigWig whole, as `read_track` does.
 
     Raises
     ------
     FileFormatError
-        If it is not one, or is not sorted.
+        If it is not one, is not sorted or is empty.
     MissingDependencyError
         If it is a bigWig and pyBigWig is not installed.
     """
-    found = dict(_bigwig(path) if path.suffix.lower() in (".bw", ".bigwig") else _bedgraph(path))
-    for chrom, rows in found.items():
-        if (rows.starts[1:] < rows.ends[:-1]).any() or (rows.starts >= rows.ends).any():
-            raise FileFormatError(path, f"rows of {chrom} are not sorted, overlap or are empty; sort them by start")
+    found: dict[str, list[ScoreBlock]] = {}
+    for block in read_track(path):
+        found.setdefault(block.chrom, []).append(block)
     if not found:
         raise FileFormatError(path, "holds no scores")
-    return ScoreTrack(path, found)
+    return ScoreTrack(path, {chrom: _rows(blocks) for chrom, blocks in found.items()})
 
 
-def _bedgraph(path: Path) -> Iterator[tuple[str, Rows]]:
-    import pandas as pd
-
-    with open_text(path) as handle:
-        position, line = 0, handle.readline()
-        while line and (not line.strip() or line.startswith(("#", "track", "browser"))):
-            position, line = handle.tell(), handle.readline()
-        handle.seek(position)
-        columns = {"chrom": str, "start": np.int64, "end": np.int64, "value": np.float64}
-        try:
-            table = pd.read_csv(handle, sep=r"\s+", header=None, names=list(columns), dtype=columns, comment="#")
-        except ValueError as error:
-            raise FileFormatError(path, f"is not a bedGraph of four columns ({error})") from error
-    if table.isna().to_numpy().any():
-        raise FileFormatError(path, "is not a bedGraph: a row has fewer than four columns, or no number")
-    for chrom, rows in table.groupby("chrom", sort=False):
-        yield str(chrom), Rows(*(rows[name].to_numpy() for name in ("start", "end", "value")))
-
-
-def _bigwig(path: Path) -> Iterator[tuple[str, Rows]]:
-    try:
-        import pyBigWig
-    except ImportError:
-        raise MissingDependencyError("reading bigWig", 'pyBigWig: pip install "genomic-ulmfit[bigwig]"') from None
-    try:
-        handle = pyBigWig.open(str(path))
-    except RuntimeError as error:
-        raise FileFormatError(path, "is not a whole bigWig file") from error
-    try:
-        for chrom in handle.chroms():
-            rows = handle.intervals(chrom)
-            if rows:
-                starts, ends, values = zip(*rows, strict=True)
-                yield chrom, Rows(np.array(starts, np.int64), np.array(ends, np.int64), np.array(values, np.float64))
-    finally:
-        handle.close()
+def _rows(blocks: list[ScoreBlock]) -> Rows:
+    starts, ends, scores = (np.concatenate([getattr(b, name) for b in blocks]) for name in ("starts", "ends", "scores"))
+    return Rows(starts, ends, scores.astype(np.float64))
 
 
 def stretches(tracks: Sequence[ScoreTrack], chrom_sizes: Mapping[str, int], margin: int = 1_000) -> list[Interval]:
