@@ -76,8 +76,8 @@ def call_peaks(blocks: Iterable[ScoreBlock], *, threshold: float = 0.5, min_dist
     A summit is a bin, or several neighbours with the same score, that reaches `threshold` and is higher than what lies
     on either side. Of two summits of one strand nearer to one another than `min_distance` the lower one is left out,
     from the highest down: it may be left out for a summit that stays, never for one that was left out itself. The call
-    of a summit is the run of bins around it that reach `threshold`; a run with several summits is cut at the lowest bin
-    between two. A bin without an answer (NaN) ends a run as a low one does.
+    of a summit is the run of bins around it that reach `threshold`; of a run with several summits the lowest bin between
+    two belongs to neither, so that both strands are cut alike. A bin without an answer (NaN) ends a run as a low one does.
 
     So a lower threshold adds calls and widens others, but takes away no summit.
 
@@ -136,7 +136,7 @@ class _Summit(NamedTuple):
     base: int
     score: float
     run: tuple[int, int]
-    valley: tuple[float, int]  # score and start; infinite and nowhere before a run's first summit
+    valley: tuple[float, int, int]  # score, start and end; infinite and nowhere before a run's first summit
 
 
 class _Strand:
@@ -181,14 +181,14 @@ def _calls_of_run(pairs: list[tuple[_Summit, bool]]) -> Iterator[tuple[int, int,
     """Cut a run at the lowest valley between two summits that stay."""
     start, end = pairs[0][0].run
     last: _Summit | None = None
-    valleys: list[tuple[float, int]] = []
+    valleys: list[tuple[float, int, int]] = []
     for summit, stays in pairs:
         valleys.append(summit.valley)
         if stays:
             if last is not None:
-                cut = min(valleys)[1]
-                yield start, cut, last.score, last.base
-                start = cut
+                _, low, high = min(valleys)
+                yield start, low, last.score, last.base
+                start = high
             last, valleys = summit, []
     if last is not None:
         yield start, end, last.score, last.base
@@ -233,7 +233,9 @@ def _summits(
     for top, low in zip(tops.tolist(), low_before.tolist(), strict=True):
         run = int(run_of[top])
         inside = low >= 0 and run_of[lows[low]] == run
-        valley = (float(scores[lows[low]]), int(starts[lows[low]])) if inside else (np.inf, -1)
+        valley = (np.inf, -1, -1)
+        if inside:
+            valley = (float(scores[lows[low]]), int(starts[lows[low]]), int(ends[lows[low]]))
         base = int(starts[top] + ends[top]) // 2
         found.append(_Summit(base, float(scores[top]), (int(run_starts[run]), int(run_ends[run])), valley))
     return found

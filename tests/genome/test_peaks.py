@@ -41,9 +41,9 @@ def test_the_summit_of_one_bin_is_the_base_that_its_window_was_anchored_at():
     assert call.site == Interval("chr1", 1015, 1016, "peak_1", call.score, "+")  # start + step // 2, as in scan
 
 
-def test_a_run_with_two_summits_is_cut_at_the_lowest_bin_between():
+def test_the_lowest_bin_between_two_summits_of_a_run_belongs_to_neither():
     scores = [0.8, 0.9, 0.6, 0.55, 0.7, 1.0, 0.1]
-    assert _places(call_peaks([_block(scores)], min_distance=40)) == [(0, 30, 15), (30, 60, 55)]
+    assert _places(call_peaks([_block(scores)], min_distance=40)) == [(0, 30, 15), (40, 60, 55)]
     assert _places(call_peaks([_block(scores)], min_distance=41)) == [(0, 60, 55)]
 
 
