@@ -76,8 +76,8 @@ def call_peaks(blocks: Iterable[ScoreBlock], *, threshold: float = 0.5, min_dist
     A summit is a bin, or several neighbours with the same score, that reaches `threshold` and is higher than what lies
     on either side. Of two summits of one strand nearer to one another than `min_distance` the lower one is left out,
     from the highest down: it may be left out for a summit that stays, never for one that was left out itself. The call
-    of a summit is the run of bins around it that reach `threshold`; of a run with several summits the lowest bin between
-    two belongs to neither, so that both strands are cut alike. A bin without an answer (NaN) ends a run as a low one does.
+    of a summit is the run of bins around it that reach `threshold`; the lowest bin between two summits of a run belongs
+    to neither call, so that both strands are cut alike. A bin without an answer (NaN) ends a run as a low one does.
 
     So a lower threshold adds calls and widens others, but takes away no summit.
 

@@ -145,7 +145,7 @@ class _LanguageModelSteps(Steps):
 
     def after_pred(self) -> None:
         self.output = self.learn.pred
-        self.state = [(h.detach(), c.detach()) for h, c in self.output.state]
+        self.state = [(h.detach().float(), c.detach().float()) for h, c in self.output.state]  # whatever comes next
         self.learn.pred = self.output.logits
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
