@@ -293,5 +293,13 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path, monke
     assert stage["changed"] == [{"step": 9, "lr": 1e-3, "precision": "fp32", "rate": 1e-3}]
 
 
+def test_a_training_in_bf16_goes_on_in_float32(tmp_path):
+    with all_kept(tmp_path) as kept:
+        trained(precision="bf16", checkpoint=tmp_path / "c", checkpoint_minutes=0)
+    shutil.copy(kept[5], tmp_path / "c")
+    model = trained(precision="fp32", checkpoint=tmp_path / "c", resume=True)
+    assert [row["precision"] for row in model.card["stages"][0]["changed"]] == ["fp32"]
+
+
 def test_chance_differs_between_steps_seeds_and_processes():
     assert len({torch_seed(*numbers) for numbers in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))}) == 4
