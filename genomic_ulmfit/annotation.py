@@ -104,8 +104,15 @@ def annotate(
 
     Examples
     --------
-    >>> marked = annotate(model, record, threshold=0.9)  # doctest: +SKIP
-    >>> SeqIO.write(marked, "marked.gb", "genbank")  # doctest: +SKIP
+    >>> import genomic_ulmfit as gu
+    >>> from Bio.Seq import Seq
+    >>> config = gu.AWDLSTMConfig(n_embedding=4, n_hidden=4)
+    >>> model = gu.Classifier(gu.KmerVocab(2), config, ["background", "promoter"], window=10, anchor=5).eval()
+    >>> marked = annotate(model, SeqRecord(Seq("ACGTTGCA" * 4), id="plasmid"), threshold=0)
+    >>> marked.features[0].type, marked.features[0].qualifiers["regulatory_class"]
+    ('regulatory', ['promoter'])
+    >>> len(marked.letter_annotations["promoter_plus"])
+    32
     """
     if not 0 <= threshold <= 1:
         raise SettingError(f"threshold is {threshold}, wanted a probability, 0 to 1")

@@ -127,7 +127,13 @@ def allele_effects(
 
     Examples
     --------
-    >>> allele_effects(model, "genome.fa", [Variant("chr1", 999, "A", ("G", "AT"))])  # doctest: +SKIP
+    >>> import genomic_ulmfit as gu
+    >>> config = gu.AWDLSTMConfig(n_embedding=4, n_hidden=4)
+    >>> model = gu.Classifier(gu.KmerVocab(2), config, ["background", "promoter"], window=10, anchor=5).eval()
+    >>> variants = [Variant("chr1", 20, "T", ("G", "TA"))]
+    >>> ((snv, insertion),) = allele_effects(model, gu.Genome({"chr1": "ACGTTGCA" * 5}), variants)
+    >>> 10 < snv.anchor < 31, snv.strand in "+-"
+    (True, True)
     """
     if step < 1:
         raise SettingError(f"step is {step}, wanted at least 1 bp")
