@@ -119,8 +119,7 @@ def pretrain(
     seed : int
         Of weights, order and dropout. The same seed, machine and thread count give the same tensors.
     precision : {"fp32", "bf16", "auto"}
-        "auto" takes bf16 autocast where the processor has units for it: 1.4 to 1.6 times as fast on CPUs without AMX,
-        and, with the same steps, some .006 bits per base behind float32 (docs/performance.md).
+        "auto" takes bf16 autocast where the processor has units for it.
     device : str, optional
         A GPU where there is one if not given.
     checkpoint : str or Path, optional
