@@ -67,7 +67,7 @@ def load(source: str | Path) -> LanguageModel | AnyClassifier:
         if named.is_file():
             return checkpoint.load(named)
         if not path.suffix:
-            names = ", ".join(model.name for model in shipped_models())
+            names = ", ".join(model.name for model in shipped_models()) or "none so far"
             raise FileNotFoundError(
                 f"{source}: no such file, and no model that comes with the package; those are {names}"
             )
@@ -82,6 +82,8 @@ def shipped_models() -> list[ShippedModel]:
 def models_table() -> str:
     """Lay the models that come with the package out as a table for people."""
     found = shipped_models()
+    if not found:
+        return "no models come with this version"
     rows = [["name", "kind", "k / stride", "MB"]]
     for model in found:
         vocab, kind = model.header["vocab"], model.header["kind"].replace("_", " ")

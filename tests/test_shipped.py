@@ -44,3 +44,11 @@ def test_the_table_says_what_ships(folder, capsys):
 def test_a_name_stands_where_a_model_file_is_wanted(folder, capsys):
     assert main(["info", "plasmids"]) == 0
     assert "k = 4, stride = 2" in capsys.readouterr().out
+
+
+def test_a_version_without_models_says_so(folder, capsys):
+    (folder / "models" / "plasmids.safetensors").unlink()
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out == "no models come with this version\n"
+    assert main(["info", "plasmids"]) == 2
+    assert "those are none so far" in capsys.readouterr().err
