@@ -1,6 +1,6 @@
 """The gene-start classifiers that come with the package, and the figures in their cards.
 
-    python -m benchmarks.models.classifiers OUT --lm bacteria-small
+    python -m benchmarks.models.classifiers OUT --lm lm.safetensors
 
 *E. coli* K-12 MG1655 (NCBI NC_000913.3), windows of -100/+50 around each CDS start against windows from inside genes on
 the gene's strand: Heyer's protocol. `ecoli-gene-start` sees the start codon, which is at one index of every positive;
@@ -57,7 +57,7 @@ def trained(lm: gu.LanguageModel, records: list[SeqRecord], epochs: int, seed: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, help="folder for the models; made if it isn't there")
-    parser.add_argument("--lm", default="bacteria-small", help="a file, or the name of a shipped language model")
+    parser.add_argument("--lm", required=True, help="a file, or the name of a shipped language model")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=list(MASKS))

@@ -1,13 +1,13 @@
-"""The bacterial language models: k-mers of 22 genomes, without what anything is tested on.
+"""The bacterial language models: k-mers of 21 genomes, without what anything is tested on.
 
     python -m benchmarks.models.language_models OUT --data DIR --only small-forward
 
-DIR holds `bacteria/`, the genomes of ORIGIN.md; *E. coli* K-12 MG1655 is in the fixtures. Left out are the validation
-and test stretches of MG1655 (the last fifth: what the demo and the tables are checked and tested on) and, from all
-genomes, every block of 1 kb that shares a 25-mer with them: relatives carry them letter for letter. *Listeria* is left
-out whole: the loss is reported on it.
+DIR holds `bacteria/`, genomes as FASTA and GenBank files; *E. coli* K-12 MG1655 is in the fixtures. The card of a model
+lists what was read, by accession and sha256. Left out are the validation and test stretches of MG1655 (its last fifth)
+and, from all genomes, every block of 1 kb that shares a 25-mer with them: relatives carry them letter for letter.
+*Listeria* is left out whole: the loss is reported on it.
 
-A training that was stopped goes on when the command is given again, with the same tensors on the same machine.
+A training that was stopped goes on when the command is given again, with the same precision and thread count.
 """
 
 from __future__ import annotations
