@@ -149,13 +149,13 @@ def evaluate(
     )
 
 
-def table(rows: Mapping[str, Evaluation]) -> str:
+def table(rows: Mapping[str, Evaluation] | Mapping[str, Mapping[str, Any]]) -> str:
     """Lay evaluations out as text: a row each, their baselines below, MCC with its 95 % interval.
 
     Parameters
     ----------
     rows : mapping of str to Evaluation
-        By name.
+        By name; or what `Evaluation.to_dict` made of them.
 
     Returns
     -------
@@ -163,12 +163,17 @@ def table(rows: Mapping[str, Evaluation]) -> str:
         Fixed-width columns.
     """
     lines = [["", *METRICS, "mcc 95 %"]]
-    for name, found in rows.items():
-        low, high = found.intervals["mcc"]
-        lines.append([name, *(f"{getattr(found, m):.3f}" for m in METRICS), f"{low:.3f} to {high:.3f}"])
-        for rival, values in found.baselines.items():
-            lines.append([f"  baseline {rival}", *(f"{values[m]:.3f}" for m in METRICS), ""])
+    for name, row in rows.items():
+        found = row.to_dict() if isinstance(row, Evaluation) else row
+        low, high = map(_figure, found["intervals"]["mcc"])
+        lines.append([name, *(_figure(found[m]) for m in METRICS), f"{low} to {high}"])
+        for rival, values in found["baselines"].items():
+            lines.append([f"  baseline {rival}", *(_figure(values[m]) for m in METRICS), ""])
     return "\n".join(aligned(lines))
+
+
+def _figure(value: float | None) -> str:
+    return "nan" if value is None else f"{value:.3f}"
 
 
 def _bootstrap(

@@ -22,7 +22,7 @@ LEVELS = [  # a module may import from its own line or a line above, and within 
     ["temperature"],
     ["probing"],
     ["pretraining", "training", "evaluation", "scanning", "perturbation", "surprisal_tracks"],
-    ["calling", "track_truth", "annotation", "variant_effects"],
+    ["calling", "cards", "track_truth", "annotation", "variant_effects"],
     ["variant_files", "tuning", "explanation", "profiles"],
     ["plot"],
     ["plot_explanations", "plot_scores"],

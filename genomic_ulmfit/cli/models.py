@@ -294,7 +294,8 @@ def info(
 
     Example: genomic-ulmfit info clf.safetensors --embedding-plot kmers.svg
     """
-    from genomic_ulmfit.net.checkpoint import card_text, describe
+    from genomic_ulmfit.cards import card_text
+    from genomic_ulmfit.net.checkpoint import describe
 
     check_outputs(embedding_plot)
     check_picture(embedding_plot)

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import indent
 from typing import Any, Literal
 
 import torch
@@ -26,7 +25,7 @@ from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.ensemble import AnyClassifier, Ensemble, members_of
 from genomic_ulmfit.net.kmers import KmerVocab
 
-__all__ = ["FORMAT_VERSION", "card_text", "describe", "header", "load", "save"]
+__all__ = ["FORMAT_VERSION", "describe", "header", "load", "save"]
 
 FORMAT_VERSION = 2  # the first had no sha256
 _KEY = "genomic_ulmfit"
@@ -124,47 +123,6 @@ def describe(model: LanguageModel | AnyClassifier) -> dict[str, Any]:
     if isinstance(model, Classifier):
         header |= {"classes": list(model.classes), "window": model.window, "anchor": model.anchor}
     return header
-
-
-def card_text(model: LanguageModel | AnyClassifier) -> str:
-    """Say for people what a model is and what it saw: lines of a name and a value."""
-    if isinstance(model, Ensemble):
-        members = members_of(model)
-        parts = [f"member {i}\n{indent(card_text(member), '  ')}" for i, member in enumerate(members, start=1)]
-        return "\n".join([f"ensemble of {len(members)} classifiers: the mean of their probabilities", *parts])
-    header = describe(model)
-    config, card = header.pop("config"), header.pop("card")
-    facts = {
-        "kind": header["kind"].replace("_", " "),
-        "k-mers": f"k = {model.vocab.k}, stride = {model.vocab.stride} bp, read {model.vocab.direction}",
-        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-        "sizes": ", ".join(f"{name} {value}" for name, value in config.items()),
-    }
-    if isinstance(model, Classifier):
-        where = "" if model.anchor is None else f", anchor at index {model.anchor}"
-        facts["classes"] = ", ".join(model.classes)
-        facts["window"] = "records of several lengths" if model.window is None else f"{model.window} bp{where}"
-    for stage in card.get("stages", []):
-        values = ", ".join(f"{name} {_shown(value)}" for name, value in stage.items() if name != "stage")
-        facts[stage["stage"]] = values
-    width = max(map(len, facts))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
-
-
-def _shown(value: Any) -> str:
-    """Shorten a card's value to one phrase."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return f"({', '.join(f'{name}: {_shown(item)}' for name, item in value.items())})"
-    if isinstance(value, list) and value and isinstance(value[0], dict) and "id" not in value[0]:
-        return f"{len(value)} rows"
-    if isinstance(value, list):
-        if any(isinstance(item, dict) and "id" not in item for item in value):
-            return f"{len(value)} rows"
-        names = [item["id"] if isinstance(item, dict) else str(item) for item in value]
-        return f"[{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}]"
-    return value[:12] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
 def _read(path: str | Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import genomic_ulmfit as gu
+from genomic_ulmfit.cards import card_text
 from genomic_ulmfit.cli import main
 from genomic_ulmfit.errors import SequenceTooShortError, SettingError
 from genomic_ulmfit.net import sharing
-from genomic_ulmfit.net.checkpoint import card_text, describe
+from genomic_ulmfit.net.checkpoint import describe
 from genomic_ulmfit.net.engine import log_odds, softmax
 from genomic_ulmfit.net.ensemble import mean_logits
 

@@ -10,8 +10,9 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
+from genomic_ulmfit.cards import card_text
 from genomic_ulmfit.errors import DatasetError, SettingError
-from genomic_ulmfit.net.checkpoint import card_text, describe
+from genomic_ulmfit.net.checkpoint import describe
 from genomic_ulmfit.probing import better, train_probe
 
 TINY = gu.AWDLSTMConfig(n_embedding=8, n_hidden=12, n_layers=2, n_head=6)

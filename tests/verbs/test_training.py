@@ -8,9 +8,10 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
+from genomic_ulmfit.cards import card_text
 from genomic_ulmfit.errors import DatasetError, SettingError, TrainingDivergedError, UnknownChromosomeError
 from genomic_ulmfit.net.batches import LMStream
-from genomic_ulmfit.net.checkpoint import card_text, describe
+from genomic_ulmfit.net.checkpoint import describe
 from genomic_ulmfit.net.classifier_training import ClassifierBatches, gradual_stages
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.net.lm_training import fit_language_model
