@@ -6,7 +6,10 @@ import pytest
 from Bio import SeqIO
 
 import genomic_ulmfit as gu
+from genomic_ulmfit import demo as demo_module
 from genomic_ulmfit.demo import Budget, run_demo
+
+STEPS = Budget(pretrain_steps=3, finetune_epochs=1, classifier_epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +25,7 @@ def piece(ecoli_record, tmp_path_factory):
 @pytest.fixture(scope="module")
 def demo(piece, tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "demo"
-    text = run_demo(folder, genome=piece, budget=Budget(pretrain_steps=3, finetune_epochs=1, classifier_epochs=1))
-    return folder, text
+    return folder, run_demo(folder, genome=piece, budget=STEPS, from_scratch=True)
 
 
 def test_it_lists_each_file_it_made(demo):
@@ -84,7 +86,18 @@ def test_a_second_run_keeps_the_models_and_gives_the_same_tracks(demo, piece, ca
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
     with caplog.at_level("INFO", logger="genomic_ulmfit"):
-        run_demo(folder, genome=piece, budget=Budget(pretrain_steps=3, finetune_epochs=1, classifier_epochs=1))
+        run_demo(folder, genome=piece, budget=STEPS, from_scratch=True)
     assert caplog.text.count("kept") == len(times) == 7
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")} == times
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_it_begins_with_the_language_model_that_ships(piece, tmp_path, monkeypatch):
+    shipped = gu.LanguageModel(gu.KmerVocab(2), gu.AWDLSTMConfig(n_embedding=4, n_hidden=4, n_layers=1))
+    shipped.card = {"name": demo_module.SHIPPED, "stages": [{"stage": "pretrain", "steps": 1}]}
+    gu.save(shipped, tmp_path / f"{demo_module.SHIPPED}.safetensors")
+    monkeypatch.setattr("genomic_ulmfit.shipped._FOLDER", tmp_path)
+    run_demo(tmp_path / "demo", genome=piece, budget=STEPS)
+    classifier = gu.load(tmp_path / "demo" / "masked.safetensors")
+    assert classifier.vocab.k == 2
+    assert [stage["stage"] for stage in classifier.card["stages"]] == ["pretrain", "finetune", "train"]

@@ -155,6 +155,9 @@ def _draw_scan(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the results go.")] = Path("demo"),
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Pretrain on this genome: no shipped language model.")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Run the whole road on E. coli: data set, language model, classifier, tracks, explanation.
@@ -163,4 +166,4 @@ def demo(
     """
     from genomic_ulmfit.demo import run_demo
 
-    typer.echo(run_demo(folder, seed=seed))
+    typer.echo(run_demo(folder, seed=seed, from_scratch=from_scratch))
