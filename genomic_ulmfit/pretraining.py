@@ -65,7 +65,7 @@ def pretrain(
     lr: float | Literal["auto"] = 1e-2,
     batch_size: int = 64,
     bptt: int = 70,
-    drop_mult: float | None = None,
+    drop_mult: float = 0.0,
     seed: int = 0,
     precision: Precision = "auto",
     device: str | None = None,
@@ -114,8 +114,9 @@ def pretrain(
         Peak rate of the one-cycle schedule; "auto" asks the LR finder.
     batch_size, bptt : int
         Rows a step, and k-mers each row reads.
-    drop_mult : float, optional
-        Factor on the dropouts, in place of the config's.
+    drop_mult : float
+        Factor on the dropouts and on activation regularisation while pretraining; 0, none, is best as long as a genome
+        is read a few times by a net with fewer weights than it has bases. The config keeps its own for what follows.
     seed : int
         Of weights, order and dropout. The same seed, machine and thread count give the same tensors.
     precision : {"fp32", "bf16", "auto"}
@@ -181,6 +182,7 @@ def pretrain(
     valid = LMStream(checked, batch_size=batch_size, bptt=bptt, shuffle=False) if checked else None
     model = seeded(seed, lambda: LanguageModel(vocab, settings))
     recipe = Recipe(lr=lr, seed=seed, precision=precision, device=device, progress=progress)
+    recipe = recipe.weakened(settings.drop_mult)
     done = fit_language_model(
         model,
         train,
@@ -198,7 +200,9 @@ def pretrain(
         **({} if "valid_sequences" in corpus.provenance else {"valid_fraction": valid_fraction}),
         "batch_size": batch_size,
         "bptt": bptt,
+        "drop_mult": drop_mult,
     }
+    model = _copy_language_model(model, settings_of(config, None)).eval()
     model.card = card_with({}, stage, recipe, _figures(done, vocab.stride) | _yardsticks(corpus, vocab))
     _log_bits(model.card["stages"][-1])
     return model
@@ -232,7 +236,9 @@ def finetune(
     records : iterable of SeqRecord
         Labels aren't used. Where records say ``split=``, only those of ``train`` are learnt, and the loss is
         reported on ``valid``; ``test`` is never touched.
-    epochs, both_strands, lr, batch_size, bptt, drop_mult, seed, precision, device : optional
+    drop_mult : float, optional
+        Factor on the dropouts and on activation regularisation, in place of the config's.
+    epochs, both_strands, lr, batch_size, bptt, seed, precision, device : optional
         As in `pretrain`.
     checkpoint, resume, checkpoint_minutes, log_file, progress : optional
         As in `pretrain`.
@@ -256,6 +262,7 @@ def finetune(
     valid = _stream(vocab, [letters(record) for record in checked], False, batch_size, bptt) if checked else None
     tuned = _copy_language_model(model, settings_of(model.config, drop_mult))
     recipe = Recipe(lr=lr, discriminative=True, seed=seed, precision=precision, device=device, progress=progress)
+    recipe = recipe.weakened(tuned.config.drop_mult)
     done = fit_language_model(
         tuned,
         train,

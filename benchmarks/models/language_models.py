@@ -72,8 +72,8 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "bacteria-small": Plan("small", "forward", "bacteria", 1.0),
-    "bacteria-small-backward": Plan("small", "backward", "bacteria", 1.0),
+    "bacteria-small": Plan("small", "forward", "bacteria", 0.5),
+    "bacteria-small-backward": Plan("small", "backward", "bacteria", 0.5),
     "bacteria-medium": Plan("medium", "forward", "bacteria", 0.5),
     "bacteria-base": Plan("base", "forward", "bacteria", 3.0),
     "ecoli-small": Plan("small", "forward", "ecoli", 10.0),

@@ -74,7 +74,7 @@ def pretrain(
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps the encoded genomes for the next time.")] = None,
     lr: Rate = None,
     batch_size: BatchSize = 64,
-    drop_mult: Annotated[float | None, typer.Option(help="Factor on the dropouts.")] = None,
+    drop_mult: Annotated[float, typer.Option(help="Factor on dropouts and regularisation.")] = 0.0,
     resume: Resume = False,
     checkpoint_minutes: CheckpointMinutes = 5.0,
     log_file: LogFile = None,

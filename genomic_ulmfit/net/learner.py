@@ -11,7 +11,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NoReturn
 
@@ -79,6 +79,10 @@ class Recipe:
     device: str | None = None
     seed: int = 0
     progress: bool = True
+
+    def weakened(self, factor: float) -> Recipe:
+        """Multiply the activation regularisation, as a config's ``drop_mult`` does the dropouts."""
+        return replace(self, alpha=self.alpha * factor, beta=self.beta * factor)
 
 
 class _InPrecision(nn.Module):
