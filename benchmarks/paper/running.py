@@ -1,0 +1,258 @@
+"""Cells in, one JSON each out: planned first, done in processes of one thread, never done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import platform
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from Bio.SeqRecord import SeqRecord
+
+import genomic_ulmfit as gu
+from benchmarks.paper.definitions import Cell, Table, Variant, missing, model_file, row_of
+from benchmarks.paper.figures import bootstrap, groups_of
+from benchmarks.paper.methods import BASELINE_METHODS, METHODS, Task
+from benchmarks.paper.tables import TABLES
+from genomic_ulmfit.datasets.metrics import jsonable, metrics
+from genomic_ulmfit.datasets.records import labels, part
+from genomic_ulmfit.files import replacing
+from genomic_ulmfit.stages import digest_of
+
+RUNS = Path(__file__).parent / "runs"
+QUICK_RUNS = Path(__file__).parent / "quick"
+VALID_SHARE = 4  # a quarter as many labels more choose the epoch, as docs/training.md has it
+QUICK_LABELS, QUICK_SCORED = 40, 80
+
+# Seconds of a run: fixed, and for each thousand bases learnt; of one LSTM `small`, one thread, scoring included.
+# Measured on E. coli gene starts; only used where no run of the same method is there.
+SECONDS = {"from_scratch": (40, 0.45), "fine_tuned": (40, 0.45), "probe": (15, 0.05)}
+BASELINE_SECONDS = (15, 0.0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data and language models are, where runs go, and whether they only show that all works."""
+
+    data: Path
+    models: Path
+    runs: Path
+    quick: bool = False
+
+    def file(self, cell: Cell) -> Path:
+        return self.runs / cell.table / cell.file
+
+
+def run_cells(
+    table: Table, cells: Sequence[Cell], place: Place, *, workers: int, say: Callable[[str], None]
+) -> list[Cell]:
+    """Do what isn't there yet, and say how many hours that takes before, and what came out after each.
+
+    Returns
+    -------
+    list of Cell
+        Those that were done now. Rows without their language models are said and left out.
+    """
+    cells = _with_models(table, cells, place.models, say)
+    identities = identities_of(table, cells, place)
+    left = [cell for cell in cells if not is_done(place.file(cell), identities[cell])]
+    hours = sum(seconds_of(table, cell, place.runs) for cell in left) / 3600 / workers
+    say(f"{table.title}: {len(cells)} runs, {len(cells) - len(left)} are there")
+    say(f"planned: {len(left)} runs, {hours:.1f} h in {workers} processes of one thread")
+    if not left:
+        return []
+    place.file(left[0]).parent.mkdir(parents=True, exist_ok=True)
+    tasks = [(cell, identities[cell]) for cell in left]
+    with multiprocessing.get_context("spawn").Pool(workers, _begin, (place,)) as pool:
+        for cell, found in pool.imap_unordered(_do, tasks):
+            _write(found, place.file(cell))
+            said = found["metrics"].get("test", found["metrics"]["valid"])
+            say(f"{cell.file}: {table.metric} {said[table.metric]:.3f}, {found['seconds']:.0f} s")
+    return left
+
+
+def _with_models(table: Table, cells: Sequence[Cell], models: Path, say: Callable[[str], None]) -> list[Cell]:
+    absent = missing([row_of(table, cell) for cell in cells], models)
+    for row, names in absent.items():
+        say(f"left out: {row}, there is no {' and no '.join(model_file(models, name).name for name in names)}")
+    return [cell for cell in cells if cell.row not in absent]
+
+
+# Identity -------------------------------------------------------------------------------------------------------------
+
+
+def identities_of(table: Table, cells: Iterable[Cell], place: Place) -> dict[Cell, dict[str, Any]]:
+    """Return what a run of each cell would be of; each file is read once."""
+    digests: dict[Path, str] = {}
+
+    def digest(path: Path) -> str:
+        if path not in digests:
+            digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return digests[path]
+
+    found = {}
+    for cell in cells:
+        row = row_of(table, cell)
+        found[cell] = {
+            "version": gu.__version__,
+            "language_models": {name: digest(model_file(place.models, name)) for name in row.language_models},
+            "data": {name: digest(place.data / name) for name in table.variant(cell.variant).files},
+            "settings": asdict(row.settings),
+        }
+    return found
+
+
+def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
+    return path.exists() and json.loads(path.read_text())["identity"] == identity
+
+
+def _write(found: dict[str, Any], path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(jsonable(found), indent=1) + "\n")
+
+
+# Hours ----------------------------------------------------------------------------------------------------------------
+
+
+def seconds_of(table: Table, cell: Cell, runs: Path) -> float:
+    """Return what a cell will take: as runs of its row did, else of its method, else by the estimate.
+
+    Of runs of other sizes those of the nearest number of labels speak.
+    """
+    known = [json.loads(path.read_text()) for path in sorted((runs / table.name).glob("*.json"))]
+    for of in ("row", "method"):
+        alike = [run for run in known if run["cell"][of] == getattr(cell, of)]
+        if alike:
+            size = cell.n or max(run["n"]["train"] for run in alike)
+            off = {abs(run["n"]["train"] - size) for run in alike}
+            nearest = [run["seconds"] for run in alike if abs(run["n"]["train"] - size) == min(off)]
+            return float(np.mean(nearest))
+    fixed, each = BASELINE_SECONDS if cell.method in BASELINE_METHODS else SECONDS[cell.method]
+    return (fixed + each * (cell.n or table.labels)) * max(1, cell.language_model.count("+") + 1)
+
+
+# Work -----------------------------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """Does cells; builds each data set and loads each language model when it is first asked for."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._records: dict[tuple[str, str, int], list[SeqRecord]] = {}
+        self._models: dict[str, Any] = {}
+
+    def records(self, table: Table, variant: Variant, seed: int) -> list[SeqRecord]:
+        key = (table.name, variant.name, seed if variant.redrawn else 0)
+        if key not in self._records:
+            self._records[key] = variant.records(self.place.data, key[2])
+        return self._records[key]
+
+    def model(self, name: str) -> Any:
+        if name not in self._models:
+            self._models[name] = gu.load(model_file(self.place.models, name))
+        return self._models[name]
+
+    def do(self, table: Table, cell: Cell) -> dict[str, Any]:
+        """Train and score, an idea on the valid part alone; the same records for all methods."""
+        row, variant = row_of(table, cell), table.variant(cell.variant)
+        records = self.records(table, variant, cell.seed)
+        size = min(cell.n or QUICK_LABELS, QUICK_LABELS) if self.place.quick else cell.n
+        learnt = learnt_of(records, size, cell.seed)
+        scored = {name: part(records, name) for name in (["valid"] if cell.idea else ["valid", "test"])}
+        settings = row.settings
+        if self.place.quick:
+            settings = replace(settings, epochs=1)
+            scored = {name: drawn(those, QUICK_SCORED, [0]) for name, those in scored.items()}
+        models = [self.model(name) for name in row.language_models]
+        task = Task(models, learnt, [record for those in scored.values() for record in those], settings, cell.seed)
+        began = perf_counter()
+        probabilities = METHODS[cell.method](task)
+        seconds = perf_counter() - began
+        return {
+            "cell": asdict(cell),
+            "n": {name: len(part(learnt, name)) for name in ("train", "valid")}
+            | {f"scored_{name}": len(those) for name, those in scored.items()},
+            **_judged(scored, probabilities, task.classes, variant.groups),
+            "records_sha256": digest_of(records),
+            "seconds": round(seconds, 1),
+            "hardware": hardware(),
+        }
+
+
+def learnt_of(records: Sequence[SeqRecord], n: int | None, seed: int) -> list[SeqRecord]:
+    """Return the parts train and valid; or `n` records of train, as many of each class, and a quarter of valid."""
+    train, valid = part(records, "train"), part(records, "valid")
+    if n is None or n >= len(train):
+        return train + valid
+    n_valid = max(len(set(labels(train))), n // VALID_SHARE)
+    return drawn(train, n, [seed, n]) + drawn(valid, n_valid, [seed, n, 1])
+
+
+def drawn(records: Sequence[SeqRecord], n: int, seed: Sequence[int]) -> list[SeqRecord]:
+    """Draw `n` records, as many of each class as of the others; fewer where a class has no more."""
+    rng = np.random.default_rng(seed)
+    known = labels(records)
+    names = sorted(set(known))
+    chosen: list[int] = []
+    for number, name in enumerate(names):
+        of_class = np.flatnonzero(np.array(known) == name)
+        share = (n + number) // len(names)  # what doesn't divide goes to the last classes
+        chosen += rng.permutation(of_class)[:share].tolist()
+    return [records[i] for i in sorted(chosen)]
+
+
+def _judged(
+    scored: Mapping[str, list[SeqRecord]], probabilities: np.ndarray, classes: Sequence[str], groups: str | None
+) -> dict[str, Any]:
+    """Return metrics of each part, and bootstrap intervals and group counts of the last one, the test part."""
+    found: dict[str, Any] = {"metrics": {}, "intervals": {}, "groups": {}}
+    at = 0
+    for name, records in scored.items():
+        truth = np.array([classes.index(label) for label in labels(records)])
+        mine = probabilities[at : at + len(records)]
+        at += len(records)
+        found["metrics"][name] = metrics(truth, mine)
+        numbers = groups_of(records, groups)
+        found["intervals"][name] = bootstrap(truth, mine, numbers)
+        found["groups"][name] = int(numbers.max()) + 1
+    return found
+
+
+def hardware() -> str:
+    """Say what a run was made on: processor or GPU, and threads."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"one {torch.cuda.get_device_name()}"
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    return f"{found[1].strip() if found else platform.processor() or platform.machine()}, one thread"
+
+
+_worker: Worker
+
+
+def _begin(place: Place) -> None:
+    import torch
+
+    global _worker
+    torch.set_num_threads(1)  # two processes of one thread each are faster than one of two
+    logging.getLogger("genomic_ulmfit").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    _worker = Worker(place)
+
+
+def _do(work: tuple[Cell, dict[str, Any]]) -> tuple[Cell, dict[str, Any]]:
+    cell, identity = work
+    found = _worker.do(TABLES[cell.table], cell)
+    return cell, {"cell": found.pop("cell"), "identity": identity, **found}
