@@ -2,6 +2,7 @@
 
     python -m benchmarks.paper gene_starts --data DIR --models DIR
     python -m benchmarks.paper gene_starts --data DIR --models DIR --quick
+    python -m benchmarks.paper few_labels --data DIR --models DIR --variant masked --labels 20 --seed 0
     python -m benchmarks.paper page
 
 A table is named by its name or number. DIR of data is laid out as the tables' files say; DIR of models holds language
@@ -16,6 +17,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks.paper.definitions import Cell, Table, cells_of, ideas_of
 from benchmarks.paper.page import PAGE, write_page
@@ -53,9 +55,15 @@ def chosen(table: Table, options: argparse.Namespace) -> list[Cell]:
     if options.quick:
         fewest = min(n or sys.maxsize for n in table.sizes)
         cells = [cell for cell in cells if cell.seed == 0 and (cell.idea or (cell.n or sys.maxsize) == fewest)]
-    for name, wanted in (("variant", options.variant), ("row", options.row)):
-        cells = [cell for cell in cells if not wanted or getattr(cell, name) in wanted]
-    return cells
+    wanted = {"variant": options.variant, "row": options.row, "n": options.labels, "seed": options.seed}
+    return [cell for cell in cells if all(not of or getattr(cell, name) in of for name, of in wanted.items())]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage, which is long."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def _named(name: str) -> Table | None:
@@ -66,8 +74,8 @@ def _names() -> list[str]:
     return [f"{table.name} ({table.number})" for table in TABLES.values()]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="python -m benchmarks.paper",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -80,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="processes, each of one thread")
     parser.add_argument("--variant", action="append", help="only this data set of the table; repeatable")
     parser.add_argument("--row", action="append", help="only this row; repeatable")
+    parser.add_argument("--labels", type=int, action="append", help="only this number of them; repeatable")
+    parser.add_argument("--seed", type=int, action="append", help="only this one; repeatable")
     parser.add_argument("--ideas", action="store_true", help="the table's ideas, on the valid part, not its rows")
     parser.add_argument("--quick", action="store_true", help="a few records, one seed, elsewhere: to see that it runs")
     return parser

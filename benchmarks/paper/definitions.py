@@ -9,6 +9,7 @@ from pathlib import Path
 
 from Bio.SeqRecord import SeqRecord
 
+import genomic_ulmfit as gu
 from benchmarks.paper.methods import BASELINE_METHODS, Settings
 
 FEW_LABELS = 200  # up to here five seeds: twenty other labels make another classifier
@@ -155,6 +156,11 @@ class Cell:
         size = "all" if self.n is None else str(self.n)
         parts = [*(["idea"] if self.idea else []), self.variant, self.row, size, str(self.seed)]
         return "--".join(re.sub(r"[^A-Za-z0-9_.+-]+", "_", part) for part in parts) + ".json"
+
+
+def labelled_fasta(data: Path, seed: int, *, file: str) -> list[SeqRecord]:
+    """Read records that say label= and split= themselves; for `Variant.records`, with `file` given by partial."""
+    return gu.read_dataset(data / file)
 
 
 def row_of(table: Table, cell: Cell) -> Row:

@@ -9,10 +9,11 @@ import multiprocessing
 import platform
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,8 @@ from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
 from benchmarks.paper.definitions import Cell, Table, Variant, missing, model_file, row_of
-from benchmarks.paper.figures import bootstrap, groups_of
+from benchmarks.paper.figures import DRAWS, bootstrap, groups_of
 from benchmarks.paper.methods import BASELINE_METHODS, METHODS, Task
-from benchmarks.paper.tables import TABLES
 from genomic_ulmfit.datasets.metrics import jsonable, metrics
 from genomic_ulmfit.datasets.records import labels, part
 from genomic_ulmfit.files import replacing
@@ -33,20 +33,24 @@ QUICK_RUNS = Path(__file__).parent / "quick"
 VALID_SHARE = 4  # a quarter as many labels more choose the epoch, as docs/training.md has it
 QUICK_LABELS, QUICK_SCORED = 40, 80
 
-# Seconds of a run: fixed, and for each thousand bases learnt; of one LSTM `small`, one thread, scoring included.
-# Measured on E. coli gene starts; only used where no run of the same method is there.
+# Seconds of a run with one language model, fixed and for each training record: `small`, 150 bp, one thread. Measured on
+# E. coli gene starts; used where no run of the same method is there.
 SECONDS = {"from_scratch": (40, 0.45), "fine_tuned": (40, 0.45), "probe": (15, 0.05)}
 BASELINE_SECONDS = (15, 0.0)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where data and language models are, where runs go, and whether they only show that all works."""
+    """Where data and language models are, where runs go, and whether they only show that all works.
+
+    `draws` are those of the bootstrap.
+    """
 
     data: Path
     models: Path
     runs: Path
     quick: bool = False
+    draws: int = DRAWS
 
     def file(self, cell: Cell) -> Path:
         return self.runs / cell.table / cell.file
@@ -65,18 +69,16 @@ def run_cells(
     cells = _with_models(table, cells, place.models, say)
     identities = identities_of(table, cells, place)
     left = [cell for cell in cells if not is_done(place.file(cell), identities[cell])]
-    hours = sum(seconds_of(table, cell, place.runs) for cell in left) / 3600 / workers
+    hours = sum(seconds_of(table, cell, place) for cell in left) / 3600 / workers
     say(f"{table.title}: {len(cells)} runs, {len(cells) - len(left)} are there")
     say(f"planned: {len(left)} runs, {hours:.1f} h in {workers} processes of one thread")
     if not left:
         return []
     place.file(left[0]).parent.mkdir(parents=True, exist_ok=True)
-    tasks = [(cell, identities[cell]) for cell in left]
-    with multiprocessing.get_context("spawn").Pool(workers, _begin, (place,)) as pool:
-        for cell, found in pool.imap_unordered(_do, tasks):
-            _write(found, place.file(cell))
-            said = found["metrics"].get("test", found["metrics"]["valid"])
-            say(f"{cell.file}: {table.metric} {said[table.metric]:.3f}, {found['seconds']:.0f} s")
+    for cell, found in _in_processes(table, left, place, workers):
+        _write({"cell": asdict(cell), "identity": identities[cell], **found}, place.file(cell))
+        judged = found["metrics"].get("test", found["metrics"]["valid"])
+        say(f"{cell.file}: {table.metric} {judged[table.metric]:.3f}, {found['seconds']:.0f} s")
     return left
 
 
@@ -123,38 +125,37 @@ def _write(found: dict[str, Any], path: Path) -> None:
 # Hours ----------------------------------------------------------------------------------------------------------------
 
 
-def seconds_of(table: Table, cell: Cell, runs: Path) -> float:
+def seconds_of(table: Table, cell: Cell, place: Place) -> float:
     """Return what a cell will take: as runs of its row did, else of its method, else by the estimate.
 
-    Of runs of other sizes those of the nearest number of labels speak.
+    Of runs with other numbers of training records those with the nearest speak.
     """
-    known = [json.loads(path.read_text()) for path in sorted((runs / table.name).glob("*.json"))]
+    known = [json.loads(path.read_text()) for path in sorted((place.runs / table.name).glob("*.json"))]
     for of in ("row", "method"):
         alike = [run for run in known if run["cell"][of] == getattr(cell, of)]
         if alike:
-            size = cell.n or max(run["n"]["train"] for run in alike)
-            off = {abs(run["n"]["train"] - size) for run in alike}
-            nearest = [run["seconds"] for run in alike if abs(run["n"]["train"] - size) == min(off)]
-            return float(np.mean(nearest))
+            off = [abs(run["n"]["train"] - (cell.n or table.labels)) for run in alike]
+            return float(np.mean([run["seconds"] for run, far in zip(alike, off, strict=True) if far == min(off)]))
     fixed, each = BASELINE_SECONDS if cell.method in BASELINE_METHODS else SECONDS[cell.method]
-    return (fixed + each * (cell.n or table.labels)) * max(1, cell.language_model.count("+") + 1)
+    n = QUICK_LABELS if place.quick else cell.n or table.labels
+    return (fixed + each * n) * (cell.language_model.count("+") + 1)
 
 
 # Work -----------------------------------------------------------------------------------------------------------------
 
 
 class Worker:
-    """Does cells; builds each data set and loads each language model when it is first asked for."""
+    """Does cells of a table; builds each data set and loads each language model when it is first asked for."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self._records: dict[tuple[str, str, int], list[SeqRecord]] = {}
+    def __init__(self, table: Table, place: Place) -> None:
+        self.table, self.place = table, place
+        self._records: dict[tuple[str, int], list[SeqRecord]] = {}
         self._models: dict[str, Any] = {}
 
-    def records(self, table: Table, variant: Variant, seed: int) -> list[SeqRecord]:
-        key = (table.name, variant.name, seed if variant.redrawn else 0)
+    def records(self, variant: Variant, seed: int) -> list[SeqRecord]:
+        key = (variant.name, seed if variant.redrawn else 0)
         if key not in self._records:
-            self._records[key] = variant.records(self.place.data, key[2])
+            self._records[key] = variant.records(self.place.data, key[1])
         return self._records[key]
 
     def model(self, name: str) -> Any:
@@ -162,29 +163,27 @@ class Worker:
             self._models[name] = gu.load(model_file(self.place.models, name))
         return self._models[name]
 
-    def do(self, table: Table, cell: Cell) -> dict[str, Any]:
+    def do(self, cell: Cell) -> dict[str, Any]:
         """Train and score, an idea on the valid part alone; the same records for all methods."""
-        row, variant = row_of(table, cell), table.variant(cell.variant)
-        records = self.records(table, variant, cell.seed)
-        size = min(cell.n or QUICK_LABELS, QUICK_LABELS) if self.place.quick else cell.n
-        learnt = learnt_of(records, size, cell.seed)
+        row, variant = row_of(self.table, cell), self.table.variant(cell.variant)
+        records, size, settings = self.records(variant, cell.seed), cell.n, row.settings
         scored = {name: part(records, name) for name in (["valid"] if cell.idea else ["valid", "test"])}
-        settings = row.settings
         if self.place.quick:
-            settings = replace(settings, epochs=1)
+            size, settings = min(size or QUICK_LABELS, QUICK_LABELS), replace(settings, epochs=1)
             scored = {name: drawn(those, QUICK_SCORED, [0]) for name, those in scored.items()}
+        learnt = learnt_of(records, size, cell.seed)
         models = [self.model(name) for name in row.language_models]
         task = Task(models, learnt, [record for those in scored.values() for record in those], settings, cell.seed)
-        began = perf_counter()
+        began, worked = perf_counter(), process_time()
         probabilities = METHODS[cell.method](task)
-        seconds = perf_counter() - began
+        seconds, worked = perf_counter() - began, process_time() - worked
         return {
-            "cell": asdict(cell),
             "n": {name: len(part(learnt, name)) for name in ("train", "valid")}
             | {f"scored_{name}": len(those) for name, those in scored.items()},
-            **_judged(scored, probabilities, task.classes, variant.groups),
+            **_judged(scored, probabilities, task.classes, variant.groups, self.place.draws),
             "records_sha256": digest_of(records),
             "seconds": round(seconds, 1),
+            "cpu_seconds": round(worked, 1),  # the same where nothing else ran beside it
             "hardware": hardware(),
         }
 
@@ -212,9 +211,13 @@ def drawn(records: Sequence[SeqRecord], n: int, seed: Sequence[int]) -> list[Seq
 
 
 def _judged(
-    scored: Mapping[str, list[SeqRecord]], probabilities: np.ndarray, classes: Sequence[str], groups: str | None
+    scored: Mapping[str, list[SeqRecord]],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    groups: str | None,
+    draws: int,
 ) -> dict[str, Any]:
-    """Return metrics of each part, and bootstrap intervals and group counts of the last one, the test part."""
+    """Return metrics of each part, their bootstrap intervals, and how many independent groups each part is."""
     found: dict[str, Any] = {"metrics": {}, "intervals": {}, "groups": {}}
     at = 0
     for name, records in scored.items():
@@ -223,7 +226,7 @@ def _judged(
         at += len(records)
         found["metrics"][name] = metrics(truth, mine)
         numbers = groups_of(records, groups)
-        found["intervals"][name] = bootstrap(truth, mine, numbers)
+        found["intervals"][name] = bootstrap(truth, mine, numbers, draws=draws)
         found["groups"][name] = int(numbers.max()) + 1
     return found
 
@@ -239,20 +242,34 @@ def hardware() -> str:
     return f"{found[1].strip() if found else platform.processor() or platform.machine()}, one thread"
 
 
+# Processes ------------------------------------------------------------------------------------------------------------
+
+
+def _in_processes(
+    table: Table, cells: Sequence[Cell], place: Place, workers: int
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Yield each cell with what it found, as they are ready; a cell that fails stops all that haven't begun."""
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (table, place))
+    try:
+        waiting = {pool.submit(_do, cell): cell for cell in cells}
+        for ready in as_completed(waiting):
+            yield waiting[ready], ready.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 _worker: Worker
 
 
-def _begin(place: Place) -> None:
+def _begin(table: Table, place: Place) -> None:
     import torch
 
     global _worker
     torch.set_num_threads(1)  # two processes of one thread each are faster than one of two
     logging.getLogger("genomic_ulmfit").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    _worker = Worker(place)
+    _worker = Worker(table, place)
 
 
-def _do(work: tuple[Cell, dict[str, Any]]) -> tuple[Cell, dict[str, Any]]:
-    cell, identity = work
-    found = _worker.do(TABLES[cell.table], cell)
-    return cell, {"cell": found.pop("cell"), "identity": identity, **found}
+def _do(cell: Cell) -> dict[str, Any]:
+    return _worker.do(cell)
