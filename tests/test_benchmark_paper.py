@@ -173,8 +173,8 @@ def test_records_of_a_group_are_drawn_together():
     right = np.repeat(np.random.default_rng(1).random(10) < 0.7, 10)  # ten groups of ten, right or wrong as one
     calls = np.where(right, truth, 1 - truth)
     probabilities = np.eye(2)[calls] * 0.8 + 0.1
-    low, high = bootstrap(truth, probabilities, np.repeat(np.arange(10), 10))["accuracy"]
-    alone_low, alone_high = bootstrap(truth, probabilities, np.arange(100))["accuracy"]
+    low, high = bootstrap(truth, probabilities, np.repeat(np.arange(10), 10), draws=100)["accuracy"]
+    alone_low, alone_high = bootstrap(truth, probabilities, np.arange(100), draws=100)["accuracy"]
     assert high - low > 2 * (alone_high - alone_low)
     assert alone_low < right.mean() < alone_high
 
@@ -267,11 +267,11 @@ def test_from_scratch_and_ensembles_train_too(place, tmp_path):
 def test_hours_are_planned_from_runs_of_the_row_of_the_method_or_by_estimate(place, done, tmp_path):
     probe, absent = cell_of("probe.tiny"), cell_of("probe.absent")
     runs = [json.loads(place.file(cell_of("probe.tiny", seed)).read_text())["seconds"] for seed in range(3)]
-    assert seconds_of(TABLE, probe, place) == pytest.approx(np.mean(runs))
-    assert seconds_of(TABLE, absent, place) > 0
-    nowhere = replace(place, runs=tmp_path)
+    first, second = seconds_of(TABLE, [probe, absent], place)
+    assert first == second == pytest.approx(np.mean(runs))
     two = replace(absent, language_model="a+b")
-    assert seconds_of(TABLE, two, nowhere) == 2 * seconds_of(TABLE, absent, nowhere) > 10
+    one, double = seconds_of(TABLE, [absent, two], replace(place, runs=tmp_path))
+    assert double == 2 * one > 10
 
 
 # The page -------------------------------------------------------------------------------------------------------------

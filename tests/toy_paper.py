@@ -28,13 +28,12 @@ CONFIG = gu.AWDLSTMConfig(n_embedding=4, n_hidden=6, n_layers=1, n_head=4)
 
 
 def records() -> list[SeqRecord]:
-    """Make 120 records of 30 bp; half of them have TATA at index 10."""
+    """Make 120 records of 30 bp; half of them have TATA at index 10, the others CCGC."""
     rng = np.random.default_rng(0)
     made = []
     for i in range(120):
         text = "".join(rng.choice(list("ACGT"), size=30))
-        if i % 2:
-            text = text[:10] + "TATA" + text[14:]
+        text = text[:10] + ("CCGC", "TATA")[i % 2] + text[14:]
         said = {"label": ("background", "box")[i % 2], "split": ("train", "train", "valid", "test")[i // 2 % 4]}
         made.append(SeqRecord(Seq(text), id=f"r{i}", annotations=said))
     return made

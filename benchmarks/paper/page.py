@@ -237,33 +237,37 @@ def _aims(table: Table, runs: Runs) -> Iterator[str]:
 
 def said_of(table: Table, aim: Aim, runs: Runs) -> str:
     """Say in words what an aim was and whether it is met."""
-    variant, metric = table.variant(aim.variant), NAMES[aim.metric]
-    titles = {row.name: row.title for row in variant.rows}
+    variant = table.variant(aim.variant)
     where = variant.title + (f", {aim.n:,} labels" if aim.n else "")
-
-    def mean(name: str) -> float | None:
-        return runs.mean(Key(variant.name, name, aim.n), aim.metric)
-
-    if isinstance(aim, AtLeast):
-        what, names = f"{titles[aim.row]}, {metric} {number(aim.figure)} or more", [aim.row]
-    elif isinstance(aim, Ordered):
-        what, names = f"{metric} rises from {' to '.join(titles[name] for name in aim.rows)}", list(aim.rows)
-    else:
-        by = f" by {number(aim.by)} or more" if aim.by else ""
-        rivals = [row.name for row in variant.rows if row.method in BASELINE_METHODS]
-        what, names = f"{titles[aim.row]}, {metric} above every baseline's{by}", [aim.row, *rivals]
-    means = [mean(name) for name in names]
-    known = [figure for figure in means if figure is not None]
+    what, names = _claim(aim, variant)
+    means = [runs.mean(Key(variant.name, name, aim.n), aim.metric) for name in names]
+    known = [mean for mean in means if mean is not None]
     if len(known) < len(means):
         return f"{where}: {what}: not run yet."
-    if isinstance(aim, AtLeast):
-        met, measured = known[0] >= aim.figure, number(known[0])
-    elif isinstance(aim, Ordered):
-        met = all(one < other for one, other in pairwise(known))
-        measured = ", ".join(map(number, known))
-    else:
-        met, measured = known[0] - max(known[1:]) > aim.by, f"{number(known[0])} against {number(max(known[1:]))}"
+    met, measured = _verdict(aim, known)
     return f"{where}: {what}: {'met' if met else 'missed'} ({measured})."
+
+
+def _claim(aim: Aim, variant: Variant) -> tuple[str, list[str]]:
+    """Return an aim in words, and the rows whose means decide it."""
+    titles, metric = {row.name: row.title for row in variant.rows}, NAMES[aim.metric]
+    if isinstance(aim, AtLeast):
+        return f"{titles[aim.row]}, {metric} {number(aim.figure)} or more", [aim.row]
+    if isinstance(aim, Ordered):
+        return f"{metric} rises from {' to '.join(titles[name] for name in aim.rows)}", list(aim.rows)
+    rivals = [row.name for row in variant.rows if row.method in BASELINE_METHODS]
+    by = f" by more than {number(aim.by)}" if aim.by else ""
+    return f"{titles[aim.row]}, {metric} above every baseline's{by}", [aim.row, *rivals]
+
+
+def _verdict(aim: Aim, means: Sequence[float]) -> tuple[bool, str]:
+    """Return whether an aim is met, and the figures that say so."""
+    if isinstance(aim, AtLeast):
+        return means[0] >= aim.figure, number(means[0])
+    if isinstance(aim, Ordered):
+        return all(one < other for one, other in pairwise(means)), ", ".join(map(number, means))
+    best = max(means[1:])
+    return means[0] - best > aim.by, f"{number(means[0])} against {number(best)}"
 
 
 def _on_rows(table: Table) -> Iterator[str]:

@@ -69,7 +69,7 @@ def run_cells(
     cells = _with_models(table, cells, place.models, say)
     identities = identities_of(table, cells, place)
     left = [cell for cell in cells if not is_done(place.file(cell), identities[cell])]
-    hours = sum(seconds_of(table, cell, place) for cell in left) / 3600 / workers
+    hours = sum(seconds_of(table, left, place)) / 3600 / workers
     say(f"{table.title}: {len(cells)} runs, {len(cells) - len(left)} are there")
     say(f"planned: {len(left)} runs, {hours:.1f} h in {workers} processes of one thread")
     if not left:
@@ -125,19 +125,22 @@ def _write(found: dict[str, Any], path: Path) -> None:
 # Hours ----------------------------------------------------------------------------------------------------------------
 
 
-def seconds_of(table: Table, cell: Cell, place: Place) -> float:
-    """Return what a cell will take: as runs of its row did, else of its method, else by the estimate.
+def seconds_of(table: Table, cells: Iterable[Cell], place: Place) -> list[float]:
+    """Return what cells will take: as runs of their row did, else of their method, else by the estimate.
 
     Of runs with other numbers of training records those with the nearest speak.
     """
     known = [json.loads(path.read_text()) for path in sorted((place.runs / table.name).glob("*.json"))]
+    return [_seconds(cell, QUICK_LABELS if place.quick else cell.n or table.labels, known) for cell in cells]
+
+
+def _seconds(cell: Cell, n: int, known: Sequence[Mapping[str, Any]]) -> float:
     for of in ("row", "method"):
         alike = [run for run in known if run["cell"][of] == getattr(cell, of)]
         if alike:
-            off = [abs(run["n"]["train"] - (cell.n or table.labels)) for run in alike]
+            off = [abs(run["n"]["train"] - n) for run in alike]
             return float(np.mean([run["seconds"] for run, far in zip(alike, off, strict=True) if far == min(off)]))
     fixed, each = BASELINE_SECONDS if cell.method in BASELINE_METHODS else SECONDS[cell.method]
-    n = QUICK_LABELS if place.quick else cell.n or table.labels
     return (fixed + each * n) * (cell.language_model.count("+") + 1)
 
 
