@@ -265,10 +265,14 @@ def test_from_scratch_and_ensembles_train_too(place, tmp_path):
 
 
 def test_hours_are_planned_from_runs_of_the_row_of_the_method_or_by_estimate(place, done, tmp_path):
-    probe, absent = cell_of("probe.tiny"), cell_of("probe.absent")
-    runs = [json.loads(place.file(cell_of("probe.tiny", seed)).read_text())["seconds"] for seed in range(3)]
-    first, second = seconds_of(TABLE, [probe, absent], place)
-    assert first == second == pytest.approx(np.mean(runs))
+    kept = [json.loads(path.read_text()) for path in (place.runs / "toy").iterdir()]
+    of_row, of_method = (
+        [run["seconds"] for run in kept if run["cell"][of] == wanted]
+        for of, wanted in (("row", "probe.tiny"), ("method", "probe"))
+    )
+    absent = cell_of("probe.absent")
+    found = seconds_of(TABLE, [cell_of("probe.tiny"), absent], place)
+    assert found == pytest.approx([np.mean(of_row), np.mean(of_method)])
     two = replace(absent, language_model="a+b")
     one, double = seconds_of(TABLE, [absent, two], replace(place, runs=tmp_path))
     assert double == 2 * one > 10

@@ -22,18 +22,19 @@ from benchmarks.paper.definitions import (
     labelled_fasta,
 )
 from benchmarks.paper.methods import Settings
+from genomic_ulmfit.stages import seeded
 
 FILE = "boxes.fa"
 CONFIG = gu.AWDLSTMConfig(n_embedding=4, n_hidden=6, n_layers=1, n_head=4)
 
 
 def records() -> list[SeqRecord]:
-    """Make 120 records of 30 bp; half of them have TATA at index 10, the others CCGC."""
+    """Make 120 records of 30 bp; half of them have TATA at index 10, the others CCGC; before both stands GG."""
     rng = np.random.default_rng(0)
     made = []
     for i in range(120):
         text = "".join(rng.choice(list("ACGT"), size=30))
-        text = text[:10] + ("CCGC", "TATA")[i % 2] + text[14:]
+        text = text[:8] + ("GGCCGC", "GGTATA")[i % 2] + text[14:]
         said = {"label": ("background", "box")[i % 2], "split": ("train", "train", "valid", "test")[i // 2 % 4]}
         made.append(SeqRecord(Seq(text), id=f"r{i}", annotations=said))
     return made
@@ -74,5 +75,5 @@ def fill(folder: Path) -> tuple[Path, Path]:
     data.mkdir()
     models.mkdir()
     gu.write_dataset(records(), data / FILE)
-    gu.save(gu.LanguageModel(gu.KmerVocab(2), CONFIG), models / "tiny.safetensors")
+    gu.save(seeded(0, lambda: gu.LanguageModel(gu.KmerVocab(2), CONFIG)), models / "tiny.safetensors")
     return data, models
