@@ -34,7 +34,7 @@ VALID_SHARE = 4  # a quarter as many labels more choose the epoch, as docs/train
 QUICK_LABELS, QUICK_SCORED = 40, 80
 
 # CPU seconds of a run with one language model, fixed and for each training record, scoring and bootstrap included:
-# `small`, 150 bp, one thread, AMD EPYC. Measured on fine-tuning and probes of 20 and 1,000 E. coli gene starts; training
+# `small`, 150 bp, one AMD EPYC thread; measured on fine-tuning and probes of 20 and 1,000 E. coli gene starts; training
 # from scratch is taken to be as long as fine-tuning. Used where no run of the same method is there.
 SECONDS = {"from_scratch": (15, 0.055), "fine_tuned": (15, 0.055), "probe": (12, 0.004)}
 BASELINE_SECONDS = (8, 0.0)
