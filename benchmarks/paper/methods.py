@@ -1,0 +1,127 @@
+"""The ways to learn that tables choose from: labelled records in, class probabilities of others out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
+
+import genomic_ulmfit as gu
+from genomic_ulmfit.datasets.baselines import BASELINES
+from genomic_ulmfit.datasets.records import labels, part
+from genomic_ulmfit.net.awd_lstm import SIZES
+from genomic_ulmfit.stages import class_order
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of training and prediction; the defaults are the package's.
+
+    `size`, `k` and `stride` are of what learns from scratch; `lm_epochs` passes over the training records without
+    labels come before the classifier (the middle stage of ULMFiT).
+    """
+
+    size: str = "small"
+    k: int = 3
+    stride: int = 1
+    lm_epochs: int = 0
+    epochs: int | None = None
+    lr: float | Literal["auto"] = 5e-3
+    drop_mult: float | None = None
+    pool: Literal["last", "all"] | None = None
+    strands: Literal["+", "-", "mean"] = "+"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is given: `learnt` holds the parts train and valid, `scored` what to give probabilities of."""
+
+    language_models: Sequence[gu.LanguageModel]
+    learnt: list[SeqRecord]
+    scored: list[SeqRecord]
+    settings: Settings
+    seed: int
+
+    @property
+    def classes(self) -> list[str]:
+        """The columns of the answer; "background" first."""
+        return class_order(part(self.learnt, "train"))
+
+
+Method = Callable[[Task], NDArray[np.floating]]
+"""Returns float array (n_scored, n_classes), rows adding up to 1, columns in the order of ``task.classes``."""
+
+
+def from_scratch(task: Task) -> NDArray[np.floating]:
+    """Train a classifier from random weights: Heyer's naive model."""
+    settings = task.settings
+    start = (gu.KmerVocab(settings.k, settings.stride), SIZES[settings.size])
+    return _predicted([_trained(start, task)], task)
+
+
+def fine_tuned(task: Task) -> NDArray[np.floating]:
+    """Unfreeze a language model layer by layer; of several, average the classifiers' probabilities."""
+    return _predicted([_trained(_adapted(model, task), task) for model in task.language_models], task)
+
+
+def probe(task: Task) -> NDArray[np.floating]:
+    """Learn a linear layer on what a language model says; of several, average the classifiers' probabilities."""
+    models = [
+        gu.train_classifier(model, task.learnt, method="probe", pool=task.settings.pool, seed=task.seed, progress=False)
+        for model in task.language_models
+    ]
+    return _predicted(models, task)
+
+
+def _adapted(model: gu.LanguageModel, task: Task) -> gu.LanguageModel:
+    if not task.settings.lm_epochs:
+        return model
+    return gu.finetune(model, task.learnt, epochs=task.settings.lm_epochs, seed=task.seed, progress=False)
+
+
+def _trained(start: gu.LanguageModel | tuple[gu.KmerVocab, gu.AWDLSTMConfig], task: Task) -> gu.Classifier:
+    settings = task.settings
+    return gu.train_classifier(
+        start,
+        task.learnt,
+        epochs=settings.epochs,
+        lr=settings.lr,
+        drop_mult=settings.drop_mult,
+        pool=settings.pool,
+        seed=task.seed,
+        progress=False,
+    )
+
+
+def _predicted(models: Sequence[gu.Classifier], task: Task) -> NDArray[np.floating]:
+    model = models[0] if len(models) == 1 else gu.Ensemble(models)
+    return gu.predict_proba(model, task.scored, strands=task.settings.strands)
+
+
+def _baseline(name: str) -> Method:
+    def fit(task: Task) -> NDArray[np.floating]:
+        train = part(task.learnt, "train")
+        targets = np.array([task.classes.index(label) for label in labels(train)])
+        return BASELINES[name](train, targets, task.scored, len(task.classes))
+
+    return fit
+
+
+BASELINE_METHODS: dict[str, str] = {
+    "gc": "GC content",
+    "kmer": "4-mer regression",
+    "lookup": "16-mer look-up",
+    "pwm": "weight matrix",
+    "position": "3-mer at one position",
+}
+"""By their names in `genomic_ulmfit.datasets.baselines`, with their titles."""
+METHODS: dict[str, Method] = {
+    "from_scratch": from_scratch,
+    "fine_tuned": fine_tuned,
+    "probe": probe,
+    **{name: _baseline(name) for name in BASELINE_METHODS},
+}

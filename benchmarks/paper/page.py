@@ -1,0 +1,366 @@
+"""JSON runs in, docs/results.md out: the same page of the same runs, whatever the machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.paper.definitions import (
+    Aim,
+    AtLeast,
+    Cell,
+    Idea,
+    Ordered,
+    Published,
+    Row,
+    Table,
+    Variant,
+    cells_of,
+    ideas_of,
+)
+from benchmarks.paper.figures import t_interval
+from benchmarks.paper.methods import BASELINE_METHODS, Settings
+from genomic_ulmfit.files import replacing
+
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+NAMES = {
+    "mcc": "MCC",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "specificity": "specificity",
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+}
+NONE = "-"
+HEAD = """# Results: the paper's tables, run again
+
+<!-- made by `python -m benchmarks.paper page` from benchmarks/paper/runs; change those, not this file -->
+
+Each table of Heyer's Genomic-ULMFiT for which there are data at hand, by one command that anyone can give again:
+
+```
+python -m benchmarks.paper TABLE --data DIR --models DIR
+python -m benchmarks.paper page
+```
+
+The first prints the hours that it plans, goes on where it was stopped and writes one JSON a run into
+`benchmarks/paper/runs`; the second writes this page from nothing but those.
+
+How to read it:
+
+- *published* is what the paper says; next to it, what was measured here: the mean over seeds.
+- *95 % over seeds* is Student's t-interval of that mean, of three or more seeds: other weights to start from, and other
+  labels where they are drawn. *95 % over records* is a bootstrap of the test part (mean of the bounds over the seeds),
+  in which records that share a 25-mer are drawn together. Neither holds what the other does.
+- *valid* is the mean on the validation part. All choices (language model, settings, epoch) were made there; the test
+  part is scored once for each final row. The epoch is chosen on it too, so *valid* flatters trained rows a little.
+- Precision, recall, specificity and PR-AUC speak of the positive class; with more than two classes they are means over
+  the classes. "-": not said, not run, or not defined.
+"""
+
+
+class Key(NamedTuple):
+    """What is averaged over seeds."""
+
+    variant: str
+    row: str
+    n: int | None
+    idea: bool = False
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one table, by row."""
+
+    found: Mapping[Key, list[dict[str, Any]]]
+
+    def values(self, key: Key, metric: str, of: str = "test") -> list[float]:
+        """Return a metric of each seed; undefined ones are left out."""
+        figures = [run["metrics"].get(of, {}).get(metric) for run in self.found.get(key, [])]
+        return [figure for figure in figures if figure is not None]
+
+    def mean(self, key: Key, metric: str, of: str = "test") -> float | None:
+        values = self.values(key, metric, of)
+        return float(np.mean(values)) if values else None
+
+    def over_seeds(self, key: Key, metric: str, of: str = "test") -> tuple[float, float] | None:
+        return t_interval(self.values(key, metric, of))
+
+    def over_records(self, key: Key, metric: str, of: str = "test") -> tuple[float, float] | None:
+        pairs = [run["intervals"][of][metric] for run in self.found.get(key, []) if of in run["intervals"]]
+        known = [pair for pair in pairs if None not in pair]
+        return tuple(np.mean(known, axis=0).tolist()) if known else None
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        for runs in self.found.values():
+            yield from runs
+
+
+def read_runs(table: Table, folder: Path) -> Runs:
+    """Return the runs of the cells that the table has now; files of others are not looked at."""
+    found: dict[Key, list[dict[str, Any]]] = {}
+    for cell in sorted([*cells_of(table), *ideas_of(table)], key=lambda cell: cell.seed):
+        path = folder / table.name / cell.file
+        if path.exists():
+            found.setdefault(_key(cell), []).append(json.loads(path.read_text()))
+    return Runs(found)
+
+
+def write_page(tables: Iterable[Table], folder: Path, path: Path) -> Path:
+    """Write the page of all tables."""
+    with replacing(path) as temporary:
+        temporary.write_text(page(tables, folder), encoding="utf-8")
+    return path
+
+
+def page(tables: Iterable[Table], folder: Path) -> str:
+    """Lay all tables out as Markdown."""
+    return "\n".join([HEAD, *("\n".join(_section(table, read_runs(table, folder))) for table in tables)])
+
+
+def _section(table: Table, runs: Runs) -> Iterator[str]:
+    yield f"## Table {table.number}: {table.title}\n"
+    if not runs.found:
+        yield f"Not run yet: `python -m benchmarks.paper {table.name}`.\n"
+        return
+    yield f"Published: {table.source}.\n"
+    for variant in table.variants:
+        yield f"### {_capital(variant.title)}\n"
+        yield from _variant(table, variant, runs)
+    yield from _aims(table, runs)
+    yield f"What is honest about it:\n\n{table.notes.strip()}\n"
+    yield from _on_rows(table)
+    yield from _ideas(table, runs)
+    yield from _made_of(runs)
+
+
+# Figures --------------------------------------------------------------------------------------------------------------
+
+
+def _variant(table: Table, variant: Variant, runs: Runs) -> Iterator[str]:
+    if not any(key.variant == variant.name and not key.idea for key in runs.found):
+        yield "Not run yet.\n"
+        return
+    yield _counts(variant, runs) + "\n"
+    if len(table.sizes) == 1:
+        yield from _rows(table, variant, runs)
+    else:
+        yield from _grid(table, variant, runs)
+
+
+def _rows(table: Table, variant: Variant, runs: Runs) -> Iterator[str]:
+    """A row a method: published and measured, the intervals, and the other metrics."""
+    n, name = table.sizes[0], NAMES[table.metric]
+    also = [metric for metric in table.also if metric != table.metric]
+    said = {published.row: published for published in table.published if published.variant == variant.name}
+    twice = [metric for metric in also if any(metric in published.metrics for published in said.values())]
+    head = ["", f"{name}: published", "measured", "95 % over seeds", "95 % over records", "valid"]
+    for metric in also:
+        head += [f"{NAMES[metric]}: published", "measured"] if metric in twice else [NAMES[metric]]
+    lines = [head]
+    for row in [*variant.rows, *_others(said, variant)]:
+        key, theirs = Key(variant.name, row.name, n), said[row.name].metrics if row.name in said else {}
+        cells = [row.title, number(theirs.get(table.metric)), *_measured(runs, key, table.metric)]
+        for metric in also:
+            cells += [number(theirs.get(metric))] if metric in twice else []
+            cells.append(number(runs.mean(key, metric)))
+        lines.append(cells)
+    yield from _markdown(lines)
+
+
+def _grid(table: Table, variant: Variant, runs: Runs) -> Iterator[str]:
+    """A row a number of labels, a column a method: one table with the t-intervals, one with the bootstrap."""
+    said = {(published.row, published.n): published for published in table.published}
+    theirs = [row for row in variant.rows if any((row.name, n) in said for n in table.sizes)]
+    theirs = theirs if any(published.variant == variant.name for published in table.published) else []
+    for what, interval in (("seeds", runs.over_seeds), ("records", runs.over_records)):
+        yield f"{NAMES[table.metric]}, and its 95 % interval over {what}:\n"
+        lines = [["labels", *(f"published: {row.title}" for row in theirs), *(row.title for row in variant.rows)]]
+        for n in table.sizes:
+            cells = [f"{n:,}" if n else "all"]
+            cells += [number(_said(said, row.name, n, table.metric)) for row in theirs]
+            for row in variant.rows:
+                key = Key(variant.name, row.name, n)
+                mean, between = runs.mean(key, table.metric), interval(key, table.metric)
+                cells.append(number(mean) + (f" ({_between(between)})" if between else ""))
+            lines.append(cells)
+        yield from _markdown(lines)
+
+
+def _measured(runs: Runs, key: Key, metric: str) -> list[str]:
+    return [
+        number(runs.mean(key, metric)),
+        _between(runs.over_seeds(key, metric)),
+        _between(runs.over_records(key, metric)),
+        number(runs.mean(key, metric, "valid")),
+    ]
+
+
+def _said(said: Mapping[tuple[str, int | None], Published], row: str, n: int | None, metric: str) -> float | None:
+    return said[row, n].metrics.get(metric) if (row, n) in said else None
+
+
+def _others(said: Mapping[str, Published], variant: Variant) -> list[Row]:
+    """Return rows for what others published and we don't run; their title is what they are called."""
+    ours = {row.name for row in variant.rows}
+    return [Row(name, name, "") for name in said if name not in ours]
+
+
+def _counts(variant: Variant, runs: Runs) -> str:
+    """Say how many records train and test, and how many independent groups the latter are."""
+    run = next(
+        run for key, those in runs.found.items() if key.variant == variant.name and not key.idea for run in those
+    )
+    most = max(run["n"]["train"] for key, those in runs.found.items() if key.variant == variant.name for run in those)
+    n, groups = run["n"]["scored_test"], run["groups"]["test"]
+    alone = "none of which is related to another" if groups == n else f"in {groups:,} groups of relatives"
+    return f"{most:,} training records; {run['n']['scored_valid']:,} valid; {n:,} test, {alone}."
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+def _aims(table: Table, runs: Runs) -> Iterator[str]:
+    if table.aims:
+        yield "Aims:\n"
+        for aim in table.aims:
+            yield f"- {said_of(table, aim, runs)}"
+        yield ""
+
+
+def said_of(table: Table, aim: Aim, runs: Runs) -> str:
+    """Say in words what an aim was and whether it is met."""
+    variant = table.variant(aim.variant)
+    where = variant.title + (f", {aim.n:,} labels" if aim.n else "")
+    what, names = _claim(aim, variant)
+    means = [runs.mean(Key(variant.name, name, aim.n), aim.metric) for name in names]
+    known = [mean for mean in means if mean is not None]
+    if len(known) < len(means):
+        return f"{where}: {what}: not run yet."
+    met, measured = _verdict(aim, known)
+    return f"{where}: {what}: {'met' if met else 'missed'} ({measured})."
+
+
+def _claim(aim: Aim, variant: Variant) -> tuple[str, list[str]]:
+    """Return an aim in words, and the rows whose means decide it."""
+    titles, metric = {row.name: row.title for row in variant.rows}, NAMES[aim.metric]
+    if isinstance(aim, AtLeast):
+        return f"{titles[aim.row]}, {metric} {number(aim.figure)} or more", [aim.row]
+    if isinstance(aim, Ordered):
+        return f"{metric} rises from {' to '.join(titles[name] for name in aim.rows)}", list(aim.rows)
+    rivals = [row.name for row in variant.rows if row.method in BASELINE_METHODS]
+    by = f" by more than {number(aim.by)}" if aim.by else ""
+    return f"{titles[aim.row]}, {metric} above every baseline's{by}", [aim.row, *rivals]
+
+
+def _verdict(aim: Aim, means: Sequence[float]) -> tuple[bool, str]:
+    """Return whether an aim is met, and the figures that say so."""
+    if isinstance(aim, AtLeast):
+        return means[0] >= aim.figure, number(means[0])
+    if isinstance(aim, Ordered):
+        return all(one < other for one, other in pairwise(means)), ", ".join(map(number, means))
+    best = max(means[1:])
+    return means[0] - best > aim.by, f"{number(means[0])} against {number(best)}"
+
+
+def _on_rows(table: Table) -> Iterator[str]:
+    rows = {row.name: row for variant in table.variants for row in variant.rows}
+    if any(row.note or row.settings != Settings() for row in rows.values()):
+        yield "Rows:\n"
+        for row in rows.values():
+            other = _other_settings(row)
+            if row.note or other:
+                said = "; ".join(filter(None, [row.note, other and f"settings other than the defaults: {other}"]))
+                yield f"- {row.title}: {said}."
+        yield ""
+
+
+def _other_settings(row: Row) -> str:
+    given, default = vars(row.settings), vars(Settings())
+    return ", ".join(f"{name} {value}" for name, value in given.items() if value != default[name])
+
+
+def _ideas(table: Table, runs: Runs) -> Iterator[str]:
+    if not table.ideas:
+        return
+    metric = table.metric
+    yield f"Ideas tried ({NAMES[metric]} on the valid part; the test part was not scored for them):\n"
+    lines = [["idea", "data", "in place of", "that row", "the idea", "95 % over seeds", "brought"]]
+    for idea in table.ideas:
+        variant = table.variant(idea.variant)
+        before = runs.mean(Key(variant.name, idea.instead_of, idea.n), metric, "valid")
+        key = Key(variant.name, idea.row.name, idea.n, idea=True)
+        after = runs.mean(key, metric, "valid")
+        brought = NONE if before is None or after is None else f"{after - before:+.3f}"
+        titles = {row.name: row.title for row in variant.rows}
+        lines.append([idea.row.title, _at(variant, idea), titles[idea.instead_of], number(before), number(after)])
+        lines[-1] += [_between(runs.over_seeds(key, metric, "valid")), brought]
+    yield from _markdown(lines)
+
+
+def _at(variant: Variant, idea: Idea) -> str:
+    return variant.title + (f", {idea.n:,} labels" if idea.n else "")
+
+
+def _made_of(runs: Runs) -> Iterator[str]:
+    """Name what the runs were made of; where they are not of one kind, all kinds."""
+    all_runs = list(runs.all())
+    models: dict[str, set[str]] = {}
+    for run in all_runs:
+        for name, digest in run["identity"]["language_models"].items():
+            models.setdefault(name, set()).add(digest[:12])
+    data = sorted({name for run in all_runs for name in run["identity"]["data"]})
+    versions = sorted({run["identity"]["version"] for run in all_runs})
+    machines = sorted({run["hardware"] for run in all_runs})
+    hours = sum(run["seconds"] for run in all_runs) / 3600
+    yield f"{len(all_runs)} runs, {hours:.1f} h together, on {'; '.join(machines)}; version {', '.join(versions)}."
+    yield f"Data: {', '.join(f'`{name}`' for name in data)}."
+    if models:
+        said = [f"`{name}` (sha256 {', '.join(sorted(digests))})" for name, digests in sorted(models.items())]
+        yield f"Language models: {'; '.join(said)}."
+    mixed = [name for name, digests in models.items() if len(digests) > 1]
+    if mixed or len(versions) > 1:
+        yield "Runs of different versions or models stand side by side here; the command above replaces the older ones."
+    yield ""
+
+
+# Layout ---------------------------------------------------------------------------------------------------------------
+
+
+def number(value: float | None) -> str:
+    """Write a figure with three decimals.
+
+    >>> number(0.9471), number(-0.02), number(1.0), number(None)
+    ('.947', '-.020', '1.000', '-')
+    """
+    if value is None or np.isnan(value):
+        return NONE
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.3f}"
+
+
+def _between(pair: tuple[float, float] | None) -> str:
+    return NONE if pair is None else f"{number(pair[0])} to {number(pair[1])}"
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    head, *rows = lines
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+    yield ""
+
+
+def _key(cell: Cell) -> Key:
+    return Key(cell.variant, cell.row, cell.n, cell.idea)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
