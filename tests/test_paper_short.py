@@ -206,4 +206,4 @@ def test_an_aim_may_name_the_baseline_it_is_measured_against():
     })  # fmt: skip
     aim = AboveBaselines("bases", "probe.tiny", "mcc", 0.2, rivals=("gc",))
     said = said_of(toy_paper.TABLE, aim, runs)
-    assert said == "as they are: probe, MCC above GC content's by .200 or more: met (.750 against .500)."
+    assert said == "as they are: probe, MCC above GC content's by more than .200: met (.750 against .500)."

@@ -102,7 +102,7 @@ TABLE = Table(
     ideas=tuple(Idea(name, row, HUMAN[0].name) for name in ("prom_core_tata", "prom_300_tata") for row in IDEAS),
     notes="""
 - The aim is DNABERT-2's figure on at least two of the four, with an encoder of 24 M weights or fewer; ours has 1 M. It
-  has read one human chromosome, DNABERT-2 all of them and 134 other species.
+  has read one human chromosome, DNABERT-2 all of them and those of 135 species.
 - Training, validation and test parts are GUE's own. Test records that are copies of a training or valid record, on
   either strand, and test records that share a 25-mer with one, are scored in the same runs and then left out: *without
   copies*, *without relatives*.
