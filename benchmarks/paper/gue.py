@@ -109,7 +109,7 @@ TABLE = Table(
 - The background of the non-TATA promoters was made from promoters, parts of which were shuffled. It shows: of 2,659
   test promoters 1,753 share a 16-mer with background that trains, and 1,569 of 2,648 test background records with
   promoters that train. What was seen before thus speaks for the wrong class, and a table of 16-mers scores below
-  chance. No genome holds such background: the figures say little about scanning one. That of the TATA promoters are
+  chance. No genome holds such background: the figures say little about scanning one. The TATA promoters have
   windows of the genome.
 - All promoters stand at one index of their record, so letters at a fixed place count: see the weight matrix.
 """,
