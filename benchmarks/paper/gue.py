@@ -12,25 +12,22 @@ from pathlib import Path
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
-import genomic_ulmfit as gu
 from benchmarks.paper.definitions import AtLeast, Idea, Published, Row, Table, Variant
 from benchmarks.paper.gene_starts import BASELINES, SCRATCH
 from benchmarks.paper.methods import Settings
-from benchmarks.paper.short_sets import HUMAN, ideas_from
-from genomic_ulmfit.datasets.formats import annotated
+from benchmarks.paper.short_sets import HUMAN, ideas_from, one_table
 from genomic_ulmfit.datasets.homology import KmerSet
 from genomic_ulmfit.datasets.records import letters, part
 
 PARTS = {"train": "train", "dev": "valid", "test": "test"}
-NAMES = {"0": "background", "1": "promoter"}
 
 
 def data_set(data: Path, seed: int, *, name: str) -> list[SeqRecord]:
     """Read a set by its own parts."""
     return [
-        annotated(record, {"label": NAMES[record.annotations["label"]]})
+        record
         for file, split in zip(files_of(name), PARTS.values(), strict=True)
-        for record in gu.read_dataset(data / file, split=split)
+        for record in one_table(data / file, "promoter", split)
     ]
 
 
@@ -109,8 +106,8 @@ TABLE = Table(
 - The background of the non-TATA promoters was made from promoters, parts of which were shuffled. It shows: of 2,659
   test promoters 1,753 share a 16-mer with background that trains, and 1,569 of 2,648 test background records with
   promoters that train. What was seen before thus speaks for the wrong class, and a table of 16-mers scores below
-  chance. No genome holds such background: the figures say little about scanning one. The TATA promoters have
-  windows of the genome.
+  chance. No genome holds such background: the figures say little about scanning one. The TATA promoters
+  stand against windows of the genome.
 - All promoters stand at one index of their record, so letters at a fixed place count: see the weight matrix.
 """,
     labels=23000,

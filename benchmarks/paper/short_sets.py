@@ -41,10 +41,11 @@ def cnnprom(data: Path, seed: int, *, files: tuple[str, str], shares: Shares, sp
     return gu.split_records(records, split, fractions=shares, seed=seed)
 
 
-def one_table(path: Path, target: str) -> list[SeqRecord]:
-    """Read a table whose labels are 1, the target, and 0."""
+def one_table(path: Path, target: str, split: str | None = None) -> list[SeqRecord]:
+    """Read a table whose labels are 1, the target, and 0; `split` is the part that it is."""
     names = {"0": "background", "1": target}
-    return [annotated(record, {"label": names[record.annotations["label"]]}) for record in gu.read_dataset(path)]
+    records = gu.read_dataset(path, split=split)
+    return [annotated(record, {"label": names[label]}) for record, label in zip(records, labels(records), strict=True)]
 
 
 def human_promoters(data: Path, seed: int, *, split: str) -> list[SeqRecord]:
