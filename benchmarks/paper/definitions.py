@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Variant:
 
     `files` are what it reads, below the folder of data; `redrawn` says that each seed makes another data set.
     `groups` says which records are resampled together: None for those that share a 25-mer, or a key of annotations.
+    `subsets` are parts of the test part that are scored besides, by what is said of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Variant:
     rows: tuple[Row, ...]
     redrawn: bool = False
     groups: str | None = None
+    subsets: Mapping[str, Callable[[list[SeqRecord]], list[SeqRecord]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,14 @@ class Ordered:
 
 @dataclass(frozen=True)
 class AboveBaselines:
-    """An aim: the row's mean is above every baseline's, by so much."""
+    """An aim: the row's mean is above every baseline's, or that of `rivals` where some are named, by so much."""
 
     variant: str
     row: str
     metric: str
     by: float = 0.0
     n: int | None = None
+    rivals: tuple[str, ...] = ()
 
 
 Aim = AtLeast | Ordered | AboveBaselines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 import genomic_ulmfit as gu
 from genomic_ulmfit.datasets.baselines import BASELINES
-from genomic_ulmfit.datasets.records import labels, part
+from genomic_ulmfit.datasets.formats import annotated
+from genomic_ulmfit.datasets.records import labels, letters, part
 from genomic_ulmfit.net.awd_lstm import SIZES
 from genomic_ulmfit.stages import class_order
 
@@ -77,6 +78,26 @@ def probe(task: Task) -> NDArray[np.floating]:
     return _predicted(models, task)
 
 
+def mirrored(task: Task) -> NDArray[np.floating]:
+    """Fine-tune on the training records and their reverse complements."""
+    turned = [annotated(record, {}, seq=letters(record).reverse_complement()) for record in part(task.learnt, "train")]
+    return fine_tuned(replace(task, learnt=task.learnt + turned))
+
+
+def from_own_sequences(task: Task) -> NDArray[np.floating]:
+    """Pretrain a language model on nothing but the training records, `lm_epochs` times over, then fine-tune it."""
+    settings = task.settings
+    model = gu.pretrain(
+        part(task.learnt, "train"),
+        vocab=gu.KmerVocab(settings.k, settings.stride),
+        config=settings.size,
+        epochs=settings.lm_epochs,
+        seed=task.seed,
+        progress=False,
+    )
+    return _predicted([_trained(model, task)], task)
+
+
 def _adapted(model: gu.LanguageModel, task: Task) -> gu.LanguageModel:
     if not task.settings.lm_epochs:
         return model
@@ -123,5 +144,7 @@ METHODS: dict[str, Method] = {
     "from_scratch": from_scratch,
     "fine_tuned": fine_tuned,
     "probe": probe,
+    "mirrored": mirrored,
+    "from_own_sequences": from_own_sequences,
     **{name: _baseline(name) for name in BASELINE_METHODS},
 }

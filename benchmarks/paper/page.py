@@ -161,13 +161,14 @@ def _rows(table: Table, variant: Variant, runs: Runs) -> Iterator[str]:
     also = [metric for metric in table.also if metric != table.metric]
     said = {published.row: published for published in table.published if published.variant == variant.name}
     twice = [metric for metric in also if any(metric in published.metrics for published in said.values())]
-    head = ["", f"{name}: published", "measured", "95 % over seeds", "95 % over records", "valid"]
+    head = ["", f"{name}: published", "measured", "95 % over seeds", "95 % over records", "valid", *variant.subsets]
     for metric in also:
         head += [f"{NAMES[metric]}: published", "measured"] if metric in twice else [NAMES[metric]]
     lines = [head]
     for row in [*variant.rows, *_others(said, variant)]:
         key, theirs = Key(variant.name, row.name, n), said[row.name].metrics if row.name in said else {}
         cells = [row.title, number(theirs.get(table.metric)), *_measured(runs, key, table.metric)]
+        cells += [number(runs.mean(key, table.metric, subset)) for subset in variant.subsets]
         for metric in also:
             cells += [number(theirs.get(metric))] if metric in twice else []
             cells.append(number(runs.mean(key, metric)))
@@ -221,7 +222,8 @@ def _counts(variant: Variant, runs: Runs) -> str:
     most = max(run["n"]["train"] for key, those in runs.found.items() if key.variant == variant.name for run in those)
     n, groups = run["n"]["scored_test"], run["groups"]["test"]
     alone = "none of which is related to another" if groups == n else f"in {groups:,} groups of relatives"
-    return f"{most:,} training records; {run['n']['scored_valid']:,} valid; {n:,} test, {alone}."
+    fewer = "".join(f" {_capital(name)}: {run['n'][f'scored_{name}']:,}." for name in variant.subsets)
+    return f"{most:,} training records; {run['n']['scored_valid']:,} valid; {n:,} test, {alone}.{fewer}"
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
@@ -255,9 +257,10 @@ def _claim(aim: Aim, variant: Variant) -> tuple[str, list[str]]:
         return f"{titles[aim.row]}, {metric} {number(aim.figure)} or more", [aim.row]
     if isinstance(aim, Ordered):
         return f"{metric} rises from {' to '.join(titles[name] for name in aim.rows)}", list(aim.rows)
-    rivals = [row.name for row in variant.rows if row.method in BASELINE_METHODS]
+    rivals = aim.rivals or [row.name for row in variant.rows if row.method in BASELINE_METHODS]
+    whose = ", ".join(titles[name] for name in aim.rivals) or "every baseline"
     by = f" by more than {number(aim.by)}" if aim.by else ""
-    return f"{titles[aim.row]}, {metric} above every baseline's{by}", [aim.row, *rivals]
+    return f"{titles[aim.row]}, {metric} above {whose}'s{by}", [aim.row, *rivals]
 
 
 def _verdict(aim: Aim, means: Sequence[float]) -> tuple[bool, str]:

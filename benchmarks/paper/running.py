@@ -36,7 +36,13 @@ QUICK_LABELS, QUICK_SCORED = 40, 80
 # CPU seconds of a run with one language model, fixed and for each training record, scoring and bootstrap included:
 # `small`, 150 bp, one AMD EPYC thread; measured on fine-tuning and probes of 20 and 1,000 E. coli gene starts; training
 # from scratch is taken to be as long as fine-tuning. Used where no run of the same method is there.
-SECONDS = {"from_scratch": (15, 0.055), "fine_tuned": (15, 0.055), "probe": (12, 0.004)}
+SECONDS = {
+    "from_scratch": (15, 0.055),
+    "fine_tuned": (15, 0.055),
+    "probe": (12, 0.004),
+    "mirrored": (15, 0.11),
+    "from_own_sequences": (15, 0.12),
+}
 BASELINE_SECONDS = (8, 0.0)
 
 
@@ -172,6 +178,8 @@ class Worker:
         row, variant = row_of(self.table, cell), self.table.variant(cell.variant)
         records, size, settings = self.records(variant, cell.seed), cell.n, row.settings
         scored = {name: part(records, name) for name in (["valid"] if cell.idea else ["valid", "test"])}
+        if not cell.idea:
+            scored |= {name: of(records) for name, of in variant.subsets.items()}
         if self.place.quick:
             size, settings = min(size or QUICK_LABELS, QUICK_LABELS), replace(settings, epochs=1)
             scored = {name: drawn(those, QUICK_SCORED, [0]) for name, those in scored.items()}
