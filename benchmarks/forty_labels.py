@@ -33,6 +33,7 @@ from genomic_ulmfit.plot import save_figure
 from genomic_ulmfit.plot_style import LINES, paper_figure, paper_letters
 
 CLASSES = ("background", "promoter")
+BACKWARD = "bacteria-small-backward"
 SHOWN = {"mcc": "MCC", "roc_auc": "ROC-AUC"}
 BASELINES = {"4-mer regression": "kmer", "weight matrix": "pwm"}
 Method = Callable[[gu.LanguageModel, list[SeqRecord], list[SeqRecord], int], np.ndarray]
@@ -40,6 +41,12 @@ Method = Callable[[gu.LanguageModel, list[SeqRecord], list[SeqRecord], int], np.
 
 def probe(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
     return gu.predict_proba(gu.train_classifier(lm, learnt, method="probe", seed=seed, progress=False), tested)
+
+
+def both_ways(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
+    back = gu.load(BACKWARD)
+    probes = [gu.train_classifier(one, learnt, method="probe", seed=seed, progress=False) for one in (lm, back)]
+    return gu.predict_proba(gu.Ensemble(probes), tested)
 
 
 def fine_tuned(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
@@ -59,6 +66,7 @@ def baseline(name: str) -> Method:
 
 METHODS: dict[str, Method] = {
     "probe of the language model": probe,
+    "probes, forward + backward": both_ways,
     "fine-tuned": fine_tuned,
     "from scratch": scratch,
     **{shown: baseline(name) for shown, name in BASELINES.items()},
@@ -114,7 +122,7 @@ def figures_of(
 
 def draw(found: dict[tuple[str, int], dict[str, np.ndarray]], path: Path) -> None:
     """Draw the learning curves: mean over seeds, and the least and the most."""
-    figure = paper_figure(columns=2, height=2.6)
+    figure = paper_figure(columns=2, height=2.7)
     axes = dict(zip(SHOWN, figure.subplots(1, len(SHOWN)), strict=True))
     for method, (color, line) in zip(METHODS, LINES, strict=False):
         sizes = sorted(n for name, n in found if name == method)
@@ -128,7 +136,7 @@ def draw(found: dict[tuple[str, int], dict[str, np.ndarray]], path: Path) -> Non
         ax.minorticks_off()
         ax.grid(axis="y", linewidth=0.4, color="0.9")
         ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS), frameon=False)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     save_figure(paper_letters(figure), path)
 
 

@@ -76,7 +76,8 @@ def load(source: str | Path) -> LanguageModel | AnyClassifier:
 
 def shipped_models() -> list[ShippedModel]:
     """List the models that come with the package, by name; their weights are not read."""
-    return [ShippedModel(path.stem, path, checkpoint.header(path)) for path in sorted(_FOLDER.glob("*.safetensors"))]
+    paths = sorted(_FOLDER.glob("*.safetensors"), key=lambda path: path.stem)
+    return [ShippedModel(path.stem, path, checkpoint.header(path)) for path in paths]
 
 
 def models_table() -> str:
