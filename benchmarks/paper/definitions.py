@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
 
 import genomic_ulmfit as gu
 from benchmarks.paper.methods import BASELINE_METHODS, Settings
@@ -37,7 +39,8 @@ class Variant:
 
     `files` are what it reads, below the folder of data; `redrawn` says that each seed makes another data set.
     `groups` says which records are resampled together: None for those that share a 25-mer, or a key of annotations.
-    `subsets` are parts of the test part that are scored besides, by what is said of them.
+    `subsets` are parts of the test part, or further test sets, that are scored besides, by what is said of them.
+    `more` computes other metrics of a part, by name: of its records, the classes and the probabilities of these.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Variant:
     redrawn: bool = False
     groups: str | None = None
     subsets: Mapping[str, Callable[[list[SeqRecord]], list[SeqRecord]]] = field(default_factory=dict)
+    more: Callable[[list[SeqRecord], list[str], NDArray[np.floating]], dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)

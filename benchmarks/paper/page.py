@@ -37,6 +37,10 @@ NAMES = {
     "specificity": "specificity",
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
+    "f1": "F1",
+    "accuracy_class": "accuracy, class",
+    "accuracy_order": "accuracy, order",
+    "accuracy_family": "accuracy, family",
 }
 NONE = "-"
 HEAD = """# Results: the paper's tables, run again

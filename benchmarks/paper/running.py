@@ -31,6 +31,7 @@ from genomic_ulmfit.stages import digest_of
 RUNS = Path(__file__).parent / "runs"
 QUICK_RUNS = Path(__file__).parent / "quick"
 VALID_SHARE = 4  # a quarter as many labels more choose the epoch, as docs/training.md has it
+MANY_CLASSES, FEWER_DRAWS = 10, 100  # one draw of 100 classes takes a fifth of a second
 QUICK_LABELS, QUICK_SCORED = 40, 80
 
 # CPU seconds of a run with one language model, fixed and for each training record, scoring and bootstrap included:
@@ -181,14 +182,15 @@ class Worker:
         if not cell.idea:
             scored |= {name: of(records) for name, of in variant.subsets.items()}
         if self.place.quick:
-            size, settings = min(size or QUICK_LABELS, QUICK_LABELS), replace(settings, epochs=1)
+            few = max(QUICK_LABELS, 2 * len(set(labels(part(records, "train")))))
+            size, settings = min(size or few, few), replace(settings, epochs=1)
             scored = {name: drawn(those, QUICK_SCORED, [0]) for name, those in scored.items()}
         learnt = learnt_of(records, size, cell.seed)
         models = [self.model(name) for name in row.language_models]
         task = Task(models, learnt, [record for those in scored.values() for record in those], settings, cell.seed)
         began, worked = perf_counter(), process_time()
         probabilities = METHODS[cell.method](task)
-        judged = _judged(scored, probabilities, task.classes, variant.groups, self.place.draws)
+        judged = _judged(scored, probabilities, task.classes, variant, self.place.draws)
         seconds, worked = perf_counter() - began, process_time() - worked
         return {
             "n": {name: len(part(learnt, name)) for name in ("train", "valid")}
@@ -226,19 +228,22 @@ def drawn(records: Sequence[SeqRecord], n: int, seed: Sequence[int]) -> list[Seq
 def _judged(
     scored: Mapping[str, list[SeqRecord]],
     probabilities: np.ndarray,
-    classes: Sequence[str],
-    groups: str | None,
+    classes: list[str],
+    variant: Variant,
     draws: int,
 ) -> dict[str, Any]:
     """Return metrics of each part, their bootstrap intervals, and how many independent groups each part is."""
     found: dict[str, Any] = {"metrics": {}, "intervals": {}, "groups": {}}
+    draws = draws if len(classes) <= MANY_CLASSES else min(draws, FEWER_DRAWS)
     at = 0
     for name, records in scored.items():
         truth = np.array([classes.index(label) for label in labels(records)])
         mine = probabilities[at : at + len(records)]
         at += len(records)
         found["metrics"][name] = metrics(truth, mine)
-        numbers = groups_of(records, groups)
+        if variant.more:
+            found["metrics"][name] |= variant.more(records, classes, mine)
+        numbers = groups_of(records, variant.groups)
         found["intervals"][name] = bootstrap(truth, mine, numbers, draws=draws)
         found["groups"][name] = int(numbers.max()) + 1
     return found
