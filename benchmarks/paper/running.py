@@ -106,7 +106,7 @@ def identities_of(table: Table, cells: Iterable[Cell], place: Place) -> dict[Cel
 
     def digest(path: Path) -> str:
         if path not in digests:
-            digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+            digests[path] = digest_of_file(path)
         return digests[path]
 
     found = {}
@@ -119,6 +119,10 @@ def identities_of(table: Table, cells: Iterable[Cell], place: Place) -> dict[Cel
             "settings": asdict(row.settings),
         }
     return found
+
+
+def digest_of_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
