@@ -112,8 +112,8 @@ def _explained(classifier: gu.Classifier, tested: list[SeqRecord]) -> list[Pictu
             "saliency.png",
             "Perturbation of one gene start",
             f"{middle.record.id}, of {len(chosen)} held-out gene starts drawn by chance the one with the median "
-            f"log-odds ({middle.log_odds:.1f} nats). Blue bases speak for a gene start, red ones against; below, what 1, 5 and "
-            "10 bp of other bases in their place take away. 0 is the first base of the start codon.",
+            f"log-odds ({middle.log_odds:.1f} nats). Blue bases speak for a gene start, red ones against; below, "
+            "what 1, 5 and 10 bp of other bases in their place take away. 0 is the first base of the start codon.",
             plot_saliency(middle, anchor=UPSTREAM),
         ),
         (
@@ -143,8 +143,8 @@ def _scan(classifier: gu.Classifier, genome: gu.Genome, tested: list[SeqRecord],
     right = sum(any(near(call, site) for site in sites) for call in calls)
     caption = (
         f"{chrom}:{region.start + 1:,}-{region.end:,}, the middle of the held-out stretch; a bin is {STEP} bp. Of "
-        f"{len(sites)} annotated starts {hits} have a call within {NEAR} bp on their strand, at probability {THRESHOLD} "
-        f"or more; of {len(calls)} calls {right} are one of these. The classifier learnt from as many gene starts as "
+        f"{len(sites)} annotated starts {hits} have a call within {NEAR} bp on their strand, at probability "
+        f"{THRESHOLD} or more; of {len(calls)} calls {right} are one of these. The classifier learnt from as many gene starts as "
         "others; a genome has a thousand times as many others, and so many calls are false."
     )
     return "scan.png", "A long sequence", caption, plot_scan(blocks, sites=sites, calls=calls, genes=genes)
