@@ -144,8 +144,8 @@ def _scan(classifier: gu.Classifier, genome: gu.Genome, tested: list[SeqRecord],
     caption = (
         f"{chrom}:{region.start + 1:,}-{region.end:,}, the middle of the held-out stretch; a bin is {STEP} bp. Of "
         f"{len(sites)} annotated starts {hits} have a call within {NEAR} bp on their strand, at probability "
-        f"{THRESHOLD} or more; of {len(calls)} calls {right} are one of these. The classifier learnt from as many gene starts as "
-        "others; a genome has a thousand times as many others, and so many calls are false."
+        f"{THRESHOLD} or more; of {len(calls)} calls {right} are one of these. The classifier learnt from as many "
+        "gene starts as others; a genome has a thousand times as many others, and so many calls are false."
     )
     return "scan.png", "A long sequence", caption, plot_scan(blocks, sites=sites, calls=calls, genes=genes)
 

@@ -143,17 +143,18 @@ def seconds_of(table: Table, cells: Iterable[Cell], place: Place) -> list[float]
     Of runs with other numbers of training records those with the nearest speak.
     """
     known = [json.loads(path.read_text()) for path in sorted((place.runs / table.name).glob("*.json"))]
-    return [_seconds(cell, QUICK_LABELS if place.quick else cell.n or table.labels, known) for cell in cells]
+    size = table.bases / 150
+    return [_seconds(cell, QUICK_LABELS if place.quick else cell.n or table.labels, size, known) for cell in cells]
 
 
-def _seconds(cell: Cell, n: int, known: Sequence[Mapping[str, Any]]) -> float:
+def _seconds(cell: Cell, n: int, size: float, known: Sequence[Mapping[str, Any]]) -> float:
     for of in ("row", "method"):
         alike = [run for run in known if run["cell"][of] == getattr(cell, of)]
         if alike:
             off = [abs(run["n"]["train"] - n) for run in alike]
             return float(np.mean([run["seconds"] for run, far in zip(alike, off, strict=True) if far == min(off)]))
     fixed, each = BASELINE_SECONDS if cell.method in BASELINE_METHODS else SECONDS[cell.method]
-    return (fixed + each * n) * (cell.language_model.count("+") + 1)
+    return (fixed + each * n * size) * (cell.language_model.count("+") + 1)
 
 
 # Work -----------------------------------------------------------------------------------------------------------------

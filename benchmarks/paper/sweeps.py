@@ -79,7 +79,8 @@ SWEEPS = Table(
   and a half. The source's figures are of five times as many reads, and not of the same ones (see table 9).
 - Take the direction, not the digits: where the intervals over seeds overlap, nothing was found.
 """,
-    labels=3500,
+    labels=3900,
+    bases=210,
     also=("accuracy", "precision", "recall", "f1", "roc_auc"),
 )
 

@@ -146,6 +146,7 @@ TRANSCRIPTS = Table(
 """,
     sizes=(LABELS,),
     labels=LABELS,
+    bases=1860,
 )
 
 TABLES = (TRANSCRIPTS,)
