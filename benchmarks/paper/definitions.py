@@ -114,9 +114,9 @@ class Idea:
 class Table:
     """One table of the paper.
 
-    `sizes` are numbers of training labels, None for the whole training part, which has about `labels` of `bases` bp each.
-    `metric` is the one shown with intervals, `also` are shown as means. `source` says where the published figures are
-    from, `notes` what is honest about ours.
+    `sizes` are numbers of training labels, None for the whole training part, which has about `labels` of `bases` bp
+    each. `metric` is the one shown with intervals, `also` are shown as means. `source` says where the published figures
+    are from, `notes` what is honest about ours.
     """
 
     number: int
