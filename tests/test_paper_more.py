@@ -195,8 +195,8 @@ def test_neighbours_of_two_clouds_agree_and_of_one_do_not():
 
 def test_a_call_is_near_a_start_of_its_strand_only():
     site = gu.Interval("c", 100, 101, strand="+")
-    assert pictures.near(site._replace(start=110), site) and not pictures.near(site._replace(start=111), site)
-    assert not pictures.near(site._replace(strand="-"), site)
+    assert pictures.near(site._replace(start=110), site, 10) and not pictures.near(site._replace(start=111), site, 10)
+    assert not pictures.near(site._replace(strand="-"), site, 10)
 
 
 def test_the_page_shows_pictures_that_were_drawn_and_says_of_others_that_they_were_not(tmp_path):

@@ -31,7 +31,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "images" / "paper"
 LINKS = "images/paper"  # from the page
 LANGUAGE_MODEL = "bacteria-small"
 SCANNED = 20_000  # bp, around the middle of the test part
-STEP, THRESHOLD, NEAR = 10, 0.9, 10  # bp of a bin, probability of a call, bp from a call to its start
+STEP, THRESHOLD, NEAR = 10, 0.9, (10, 50)  # bp of a bin, probability of a call, bp from a call to a start
 EXPLAINED, EMBEDDED = 50, 800  # records
 NEIGHBOURS = 15
 SECTION = "## Table 13: pictures\n"
@@ -139,13 +139,15 @@ def _scan(classifier: gu.Classifier, genome: gu.Genome, tested: list[SeqRecord],
     annotation = data / ANNOTATION
     sites = [site for site in gu.read_tss(annotation, feature="CDS") if inside(site, region)]
     genes = [gene for gene in gu.read_genes(annotation) if gene.end > region.start and gene.start < region.end]
-    hits = sum(any(near(call, site) for call in calls) for site in sites)
-    right = sum(any(near(call, site) for site in sites) for call in calls)
+    found = {within: sum(any(near(call, site, within) for call in calls) for site in sites) for within in NEAR}
+    right = sum(any(near(call, site, NEAR[-1]) for site in sites) for call in calls)
     caption = (
         f"{chrom}:{region.start + 1:,}-{region.end:,}, the middle of the held-out stretch; a bin is {STEP} bp. Of "
-        f"{len(sites)} annotated starts {hits} have a call within {NEAR} bp on their strand, at probability "
-        f"{THRESHOLD} or more; of {len(calls)} calls {right} are one of these. The classifier learnt from as many "
-        "gene starts as others; a genome has a thousand times as many others, and so many calls are false."
+        f"{len(sites)} annotated starts {' and '.join(map(str, found.values()))} have a call within "
+        f"{' and '.join(map(str, NEAR))} bp on their strand, at probability {THRESHOLD} or more; of {len(calls)} calls "
+        f"{right} lie within {NEAR[-1]} bp of a start. The classifier learnt from as many gene starts as windows inside "
+        "genes, along their strand. Of a genome one place in some 2,000 is a start, and what lies between genes or on "
+        "their other strand it has never seen: most calls are false."
     )
     return "scan.png", "A long sequence", caption, plot_scan(blocks, sites=sites, calls=calls, genes=genes)
 
@@ -154,8 +156,8 @@ def inside(site: gu.Interval, region: gu.Interval) -> bool:
     return site.chrom == region.chrom and region.start <= site.start and site.end <= region.end
 
 
-def near(call: gu.Interval, site: gu.Interval) -> bool:
-    return call.strand == site.strand and abs(call.start - site.start) <= NEAR
+def near(call: gu.Interval, site: gu.Interval, within: int) -> bool:
+    return call.strand == site.strand and abs(call.start - site.start) <= within
 
 
 def _embedding(classifiers: Mapping[str, gu.Classifier], tested: list[SeqRecord]) -> Picture:
