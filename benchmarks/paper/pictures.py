@@ -145,9 +145,9 @@ def _scan(classifier: gu.Classifier, genome: gu.Genome, tested: list[SeqRecord],
         f"{chrom}:{region.start + 1:,}-{region.end:,}, the middle of the held-out stretch; a bin is {STEP} bp. Of "
         f"{len(sites)} annotated starts {' and '.join(map(str, found.values()))} have a call within "
         f"{' and '.join(map(str, NEAR))} bp on their strand, at probability {THRESHOLD} or more; of {len(calls)} "
-        f"calls {right} lie within {NEAR[-1]} bp of a start. The classifier learnt from as many gene starts as windows inside "
-        "genes, along their strand. Of a genome one place in some 2,000 is a start, and what lies between genes or on "
-        "their other strand it has never seen: hence false calls."
+        f"calls {right} lie within {NEAR[-1]} bp of a start. The classifier learnt from as many gene starts as windows "
+        "inside genes, along their strand. Of a genome one place in some 2,000 is a start, and what lies between genes "
+        "or on their other strand it has never seen: hence false calls."
     )
     return "scan.png", "A long sequence", caption, plot_scan(blocks, sites=sites, calls=calls, genes=genes)
 
