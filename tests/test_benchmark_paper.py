@@ -15,7 +15,7 @@ from benchmarks.paper import gene_starts
 from benchmarks.paper.definitions import AtLeast, Published, Row, cells_of, ideas_of, missing, row_of
 from benchmarks.paper.figures import bootstrap, groups_of, t_interval
 from benchmarks.paper.methods import METHODS, Task
-from benchmarks.paper.page import PAGE, Key, Runs, number, page, read_runs, said_of, write_page
+from benchmarks.paper.page import NAMES, PAGE, Key, Runs, number, page, read_runs, said_of, write_page
 from benchmarks.paper.running import (
     RUNS,
     Place,
@@ -89,7 +89,7 @@ def test_published_figures_and_aims_speak_of_variants_sizes_and_metrics_that_are
     for said in (*table.published, *table.aims, *table.ideas):
         assert said.n in table.sizes
         assert table.variant(said.variant)
-    assert {metric for published in table.published for metric in published.metrics} <= set(METRICS)
+    assert {metric for published in table.published for metric in published.metrics} <= set(NAMES)
     for aim in table.aims:
         names = {row.name for row in table.variant(aim.variant).rows}
         assert set(getattr(aim, "rows", None) or [aim.row]) <= names

@@ -3,12 +3,13 @@
     python -m benchmarks.paper gene_starts --data DIR --models DIR
     python -m benchmarks.paper gene_starts --data DIR --models DIR --quick
     python -m benchmarks.paper few_labels --data DIR --models DIR --variant masked --labels 20 --seed 0
+    python -m benchmarks.paper pictures --data DIR --models DIR
     python -m benchmarks.paper page
 
 A table is named by its name or number. DIR of data is laid out as the tables' files say; DIR of models holds language
 models as NAME.safetensors, and rows without theirs are left out. The hours planned are printed first. Each run writes
 one JSON; what is there of the same language model, data, settings and version is not done again, and a run that was
-stopped goes on. The page is made of the JSON files alone.
+stopped goes on. The page is made of the JSON files alone, and shows the pictures, which are table 13.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks.paper.definitions import Cell, Table, cells_of, ideas_of
+from benchmarks.paper import pictures
+from benchmarks.paper.definitions import Cell, Table, cells_of, ideas_of, model_file
 from benchmarks.paper.page import PAGE, write_page
 from benchmarks.paper.running import QUICK_RUNS, RUNS, Place, run_cells
 from benchmarks.paper.tables import TABLES
+
+PICTURES = ("pictures", "13")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,21 +36,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(write_page(TABLES.values(), options.runs or RUNS, options.out))
         return 0
     table = _named(options.table)
-    if table is None:
-        parser.error(f"there is no table {options.table!r}; wanted page or one of {', '.join(_names())}")
+    if table is None and options.table not in PICTURES:
+        parser.error(f"there is no table {options.table!r}; wanted page, pictures or one of {', '.join(_names())}")
     for name in ("data", "models"):
         folder = getattr(options, name)
         if folder is None or not folder.is_dir():
             parser.error(f"--{name} is {folder}, wanted a folder")
-    absent = sorted({file for v in table.variants for file in v.files if not (options.data / file).exists()})
+    needed = {file for v in table.variants for file in v.files} if table else {pictures.ANNOTATION}
+    absent = sorted(file for file in needed if not (options.data / file).exists())
     if absent:
         parser.error(f"{options.data / absent[0]}: no such file; the table needs {', '.join(absent)}")
     runs = options.runs or (QUICK_RUNS if options.quick else RUNS)
     if options.quick and runs.resolve() == RUNS.resolve():
         parser.error("--quick never writes to the committed runs; name another folder as --runs, or none")
     place = Place(options.data, options.models, runs, options.quick)
-    run_cells(table, chosen(table, options), place, workers=options.workers, say=lambda text: print(text, flush=True))
+    if table is None:
+        model = model_file(options.models, pictures.LANGUAGE_MODEL)
+        if not model.exists():
+            parser.error(f"{model}: no such file; the pictures need it")
+        print(pictures.draw(place, pictures.FOLDER if runs == RUNS else runs / "pictures", say))
+    else:
+        run_cells(table, chosen(table, options), place, workers=options.workers, say=say)
     return 0
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
 
 
 def chosen(table: Table, options: argparse.Namespace) -> list[Cell]:
@@ -80,7 +95,7 @@ def _parser() -> _Parser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("table", help=f"page, or one of {', '.join(_names())}")
+    parser.add_argument("table", help=f"page, pictures (13), or one of {', '.join(_names())}")
     parser.add_argument("--data", type=Path, help="folder of the data")
     parser.add_argument("--models", type=Path, help="folder of language models")
     parser.add_argument("--runs", type=Path, help="folder of the JSON files; that of the repository if not given")

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
 
 import genomic_ulmfit as gu
 from benchmarks.paper.methods import BASELINE_METHODS, Settings
@@ -37,7 +39,8 @@ class Variant:
 
     `files` are what it reads, below the folder of data; `redrawn` says that each seed makes another data set.
     `groups` says which records are resampled together: None for those that share a 25-mer, or a key of annotations.
-    `subsets` are parts of the test part that are scored besides, by what is said of them.
+    `subsets` are parts of the test part, or further test sets, that are scored besides, by what is said of them.
+    `more` computes other metrics of a part, by name: of its records, the classes and the probabilities of these.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Variant:
     redrawn: bool = False
     groups: str | None = None
     subsets: Mapping[str, Callable[[list[SeqRecord]], list[SeqRecord]]] = field(default_factory=dict)
+    more: Callable[[list[SeqRecord], list[str], NDArray[np.floating]], dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,9 @@ class Idea:
 class Table:
     """One table of the paper.
 
-    `sizes` are numbers of training labels, None for the whole training part, which has about `labels`. `metric` is the
-    one shown with intervals, `also` are shown as means. `source` says where the published figures are from, `notes`
-    what is honest about ours.
+    `sizes` are numbers of training labels, None for the whole training part, which has about `labels` of `bases` bp
+    each. `metric` is the one shown with intervals, `also` are shown as means. `source` says where the published figures
+    are from, `notes` what is honest about ours.
     """
 
     number: int
@@ -126,6 +130,7 @@ class Table:
     ideas: tuple[Idea, ...] = ()
     sizes: tuple[int | None, ...] = (None,)
     labels: int = 6791
+    bases: int = 150
     seeds: int = 3
     metric: str = "mcc"
     also: tuple[str, ...] = ("accuracy", "precision", "recall", "specificity", "roc_auc", "pr_auc")

@@ -127,11 +127,23 @@ def _baseline(name: str) -> Method:
     def fit(task: Task) -> NDArray[np.floating]:
         train = part(task.learnt, "train")
         targets = np.array([task.classes.index(label) for label in labels(train)])
-        return BASELINES[name](train, targets, task.scored, len(task.classes))
+        scored = task.scored
+        if name in POSITIONAL:
+            train, scored = _as_long(train, scored)
+        return BASELINES[name](train, targets, scored, len(task.classes))
 
     return fit
 
 
+def _as_long(*parts: list[SeqRecord]) -> list[list[SeqRecord]]:
+    """Cut all records to the bases that each of them has, from the first on."""
+    least, most = (of(len(record) for records in parts for record in records) for of in (min, max))
+    if least == most:
+        return list(parts)
+    return [[annotated(record, {}, seq=letters(record)[:least]) for record in records] for records in parts]
+
+
+POSITIONAL = ("pwm", "position")  # need records of one length
 BASELINE_METHODS: dict[str, str] = {
     "gc": "GC content",
     "kmer": "4-mer regression",

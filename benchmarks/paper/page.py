@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.paper import pictures
 from benchmarks.paper.definitions import (
     Aim,
     AtLeast,
@@ -37,6 +38,10 @@ NAMES = {
     "specificity": "specificity",
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
+    "f1": "F1",
+    "accuracy_class": "accuracy, class",
+    "accuracy_order": "accuracy, order",
+    "accuracy_family": "accuracy, family",
 }
 NONE = "-"
 HEAD = """# Results: the paper's tables, run again
@@ -122,7 +127,8 @@ def write_page(tables: Iterable[Table], folder: Path, path: Path) -> Path:
 
 def page(tables: Iterable[Table], folder: Path) -> str:
     """Lay all tables out as Markdown."""
-    return "\n".join([HEAD, *("\n".join(_section(table, read_runs(table, folder))) for table in tables)])
+    sections = [*(_section(table, read_runs(table, folder)) for table in tables), pictures.section(folder)]
+    return "\n".join([HEAD, *map("\n".join, sections)])
 
 
 def _section(table: Table, runs: Runs) -> Iterator[str]:

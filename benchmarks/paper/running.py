@@ -31,6 +31,7 @@ from genomic_ulmfit.stages import digest_of
 RUNS = Path(__file__).parent / "runs"
 QUICK_RUNS = Path(__file__).parent / "quick"
 VALID_SHARE = 4  # a quarter as many labels more choose the epoch, as docs/training.md has it
+MANY_CLASSES, FEWER_DRAWS = 10, 100  # one draw of 100 classes takes a fifth of a second
 QUICK_LABELS, QUICK_SCORED = 40, 80
 
 # CPU seconds of a run with one language model, fixed and for each training record, scoring and bootstrap included:
@@ -105,7 +106,7 @@ def identities_of(table: Table, cells: Iterable[Cell], place: Place) -> dict[Cel
 
     def digest(path: Path) -> str:
         if path not in digests:
-            digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+            digests[path] = digest_of_file(path)
         return digests[path]
 
     found = {}
@@ -118,6 +119,10 @@ def identities_of(table: Table, cells: Iterable[Cell], place: Place) -> dict[Cel
             "settings": asdict(row.settings),
         }
     return found
+
+
+def digest_of_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
@@ -138,17 +143,18 @@ def seconds_of(table: Table, cells: Iterable[Cell], place: Place) -> list[float]
     Of runs with other numbers of training records those with the nearest speak.
     """
     known = [json.loads(path.read_text()) for path in sorted((place.runs / table.name).glob("*.json"))]
-    return [_seconds(cell, QUICK_LABELS if place.quick else cell.n or table.labels, known) for cell in cells]
+    size = table.bases / 150
+    return [_seconds(cell, QUICK_LABELS if place.quick else cell.n or table.labels, size, known) for cell in cells]
 
 
-def _seconds(cell: Cell, n: int, known: Sequence[Mapping[str, Any]]) -> float:
+def _seconds(cell: Cell, n: int, size: float, known: Sequence[Mapping[str, Any]]) -> float:
     for of in ("row", "method"):
         alike = [run for run in known if run["cell"][of] == getattr(cell, of)]
         if alike:
             off = [abs(run["n"]["train"] - n) for run in alike]
             return float(np.mean([run["seconds"] for run, far in zip(alike, off, strict=True) if far == min(off)]))
     fixed, each = BASELINE_SECONDS if cell.method in BASELINE_METHODS else SECONDS[cell.method]
-    return (fixed + each * n) * (cell.language_model.count("+") + 1)
+    return (fixed + each * n * size) * (cell.language_model.count("+") + 1)
 
 
 # Work -----------------------------------------------------------------------------------------------------------------
@@ -181,14 +187,15 @@ class Worker:
         if not cell.idea:
             scored |= {name: of(records) for name, of in variant.subsets.items()}
         if self.place.quick:
-            size, settings = min(size or QUICK_LABELS, QUICK_LABELS), replace(settings, epochs=1)
+            few = max(QUICK_LABELS, 2 * len(set(labels(part(records, "train")))))
+            size, settings = min(size or few, few), replace(settings, epochs=1)
             scored = {name: drawn(those, QUICK_SCORED, [0]) for name, those in scored.items()}
         learnt = learnt_of(records, size, cell.seed)
         models = [self.model(name) for name in row.language_models]
         task = Task(models, learnt, [record for those in scored.values() for record in those], settings, cell.seed)
         began, worked = perf_counter(), process_time()
         probabilities = METHODS[cell.method](task)
-        judged = _judged(scored, probabilities, task.classes, variant.groups, self.place.draws)
+        judged = _judged(scored, probabilities, task.classes, variant, self.place.draws)
         seconds, worked = perf_counter() - began, process_time() - worked
         return {
             "n": {name: len(part(learnt, name)) for name in ("train", "valid")}
@@ -226,19 +233,22 @@ def drawn(records: Sequence[SeqRecord], n: int, seed: Sequence[int]) -> list[Seq
 def _judged(
     scored: Mapping[str, list[SeqRecord]],
     probabilities: np.ndarray,
-    classes: Sequence[str],
-    groups: str | None,
+    classes: list[str],
+    variant: Variant,
     draws: int,
 ) -> dict[str, Any]:
     """Return metrics of each part, their bootstrap intervals, and how many independent groups each part is."""
     found: dict[str, Any] = {"metrics": {}, "intervals": {}, "groups": {}}
+    draws = draws if len(classes) <= MANY_CLASSES else min(draws, FEWER_DRAWS)
     at = 0
     for name, records in scored.items():
         truth = np.array([classes.index(label) for label in labels(records)])
         mine = probabilities[at : at + len(records)]
         at += len(records)
         found["metrics"][name] = metrics(truth, mine)
-        numbers = groups_of(records, groups)
+        if variant.more:
+            found["metrics"][name] |= variant.more(records, classes, mine)
+        numbers = groups_of(records, variant.groups)
         found["intervals"][name] = bootstrap(truth, mine, numbers, draws=draws)
         found["groups"][name] = int(numbers.max()) + 1
     return found

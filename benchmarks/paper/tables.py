@@ -1,6 +1,7 @@
 """All tables, by name, in the order of the page."""
 
-from benchmarks.paper import gene_starts, gue, short_sets
+from benchmarks.paper import gene_starts, gue, long_promoters, reads, short_sets, sweeps, transcripts
 
-_ALL = sorted([*gene_starts.TABLES, *short_sets.TABLES, *gue.TABLES], key=lambda table: table.number)
+_MODULES = (gene_starts, short_sets, gue, long_promoters, reads, transcripts, sweeps)
+_ALL = sorted((table for module in _MODULES for table in module.TABLES), key=lambda table: table.number)
 TABLES = {table.name: table for table in _ALL}
