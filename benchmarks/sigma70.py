@@ -8,7 +8,7 @@ Negatives are by default the windows beside the promoters ("flank"): they have t
 the same composition and genes, as the promoters, and lack their signals. From windows inside genes a promoter can be
 told by its A and T alone, and the model then needs no box.
 
-    python -m benchmarks.sigma70 OUT --data DIR --lm lm.safetensors
+    python -m benchmarks.sigma70 OUT --data DIR --lm bacteria-small
 
 Trains (minutes), prints MCC and AUC on the test part with baselines, then averages the saliency of held-out promoters,
 drawn so that no two of their windows overlap: where the profile peaks, and how much more saliency the boxes hold than
@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, help="folder for model, pictures and figures; made if it isn't there")
     parser.add_argument("--data", type=Path, required=True, help="folder with ecoli/RegulonDB-13_PromoterSet.tsv.gz")
-    parser.add_argument("--lm", type=Path, required=True, help="language model that has not seen the last fifth")
+    parser.add_argument("--lm", required=True, help="name or file of a language model that has not seen the last fifth")
     parser.add_argument("--negatives", default="flank", help="a strategy of genomic_ulmfit.datasets.negatives")
     parser.add_argument("--ratio", type=float, default=1.0, help="negatives for each promoter")
     parser.add_argument("--method", choices=["finetune", "probe", "auto"], default="finetune")

@@ -39,9 +39,9 @@ def periodic():
 
 @pytest.fixture(scope="module")
 def language_model(periodic):
-    return gu.pretrain(
-        periodic, vocab=gu.KmerVocab(2), config=TINY, max_steps=300, batch_size=8, bptt=20, lr=2e-2, **QUIET
-    )
+    """In so few steps a toy learns the repeat only with some regularisation, which keeps its outputs small."""
+    how = {"vocab": gu.KmerVocab(2), "config": TINY, "max_steps": 300, "batch_size": 8, "bptt": 20, "lr": 2e-2}
+    return gu.pretrain(periodic, drop_mult=0.1, **how, **QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def same_tensors(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 def test_pretraining_learns_a_repeat(language_model):
     (stage,) = language_model.card["stages"]
-    assert stage["valid_bits_per_base"] < 0.8  # guessing costs 2
+    assert stage["valid_bits_per_base"] < 0.5  # guessing costs 2
     assert stage["steps"] == 300
     assert stage["sequences"][0]["bp"] == 6000
     assert not language_model.training
