@@ -15,7 +15,6 @@ import argparse
 import json
 import logging
 import warnings
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -23,8 +22,8 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
+from benchmarks.paper.methods import METHODS, Settings, Task
 from genomic_ulmfit.columns import aligned
-from genomic_ulmfit.datasets.baselines import run_baselines
 from genomic_ulmfit.datasets.homology import KmerSet
 from genomic_ulmfit.datasets.metrics import metrics
 from genomic_ulmfit.datasets.records import labels, part
@@ -33,45 +32,17 @@ from genomic_ulmfit.plot import save_figure
 from genomic_ulmfit.plot_style import LINES, paper_figure, paper_letters
 
 CLASSES = ("background", "promoter")
-BACKWARD = "bacteria-small-backward"
 SHOWN = {"mcc": "MCC", "roc_auc": "ROC-AUC"}
-BASELINES = {"4-mer regression": "kmer", "weight matrix": "pwm"}
-Method = Callable[[gu.LanguageModel, list[SeqRecord], list[SeqRecord], int], np.ndarray]
-
-
-def probe(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    return gu.predict_proba(gu.train_classifier(lm, learnt, method="probe", seed=seed, progress=False), tested)
-
-
-def both_ways(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    back = gu.load(BACKWARD)
-    probes = [gu.train_classifier(one, learnt, method="probe", seed=seed, progress=False) for one in (lm, back)]
-    return gu.predict_proba(gu.Ensemble(probes), tested)
-
-
-def fine_tuned(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    return gu.predict_proba(gu.train_classifier(lm, learnt, seed=seed, progress=False), tested)
-
-
-def scratch(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    return gu.predict_proba(gu.train_classifier((lm.vocab, lm.config), learnt, seed=seed, progress=False), tested)
-
-
-def baseline(name: str) -> Method:
-    def score(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-        return run_baselines(learnt, tested, classes=CLASSES)[name]
-
-    return score
-
-
-METHODS: dict[str, Method] = {
-    "probe of the language model": probe,
-    "probes, forward + backward": both_ways,
-    "fine-tuned": fine_tuned,
-    "from scratch": scratch,
-    **{shown: baseline(name) for shown, name in BASELINES.items()},
+FORWARD, BACKWARD = "bacteria-small", "bacteria-small-backward"
+ROWS = {
+    "probe of the language model": ("probe", [FORWARD]),
+    "probes, forward + backward": ("probe", [FORWARD, BACKWARD]),
+    "fine-tuned": ("fine_tuned", [FORWARD]),
+    "from scratch": ("from_scratch", []),
+    "4-mer regression": ("kmer", []),
+    "weight matrix": ("pwm", []),
 }
-"""Each is given the language model, labelled records (a fifth of them ``valid``), those to score, and a seed."""
+"""What a curve is called, how it learns, and from which language models."""
 
 
 def records_of(data: Path) -> list[SeqRecord]:
@@ -91,28 +62,30 @@ def known(records: list[SeqRecord], data: Path) -> int:
     return int(found.sum())
 
 
-def drawn(pool: list[SeqRecord], n: int, seed: int) -> list[SeqRecord]:
-    """Draw `n` promoters and `n` others; every fifth of each is for validation."""
+def drawn(pool: list[SeqRecord], n: int, seed: int, *, checked: bool) -> list[SeqRecord]:
+    """Draw `n` promoters and `n` others; every fifth of each is for validation if anything is `checked` there."""
     rng = np.random.default_rng([seed, n])
     chosen = []
     for name in CLASSES:
         of_class = [record for record in pool if record.annotations["label"] == name]
         for i, at in enumerate(rng.permutation(len(of_class))[:n]):
             record = of_class[at][:]
-            record.annotations = of_class[at].annotations | {"split": "valid" if i % 5 == 4 else "train"}
+            record.annotations = of_class[at].annotations | {"split": "valid" if checked and i % 5 == 4 else "train"}
             chosen.append(record)
     return chosen
 
 
 def figures_of(
-    lm: gu.LanguageModel, records: list[SeqRecord], n: int, method: str, seed: int, path: Path
+    lms: dict[str, gu.LanguageModel], records: list[SeqRecord], n: int, row: str, seed: int, path: Path
 ) -> dict[str, float]:
     """Train and score, or read what an earlier run found with the same language model."""
-    identity = {"language_model": lm.card["stages"], "version": gu.__version__}
+    method, names = ROWS[row]
+    identity = {"language_models": {name: lms[name].card["stages"] for name in names}, "version": gu.__version__}
     if path.exists() and (kept := json.loads(path.read_text()))["identity"] == identity:
         return kept["figures"]
     tested = part(records, "test")
-    probabilities = METHODS[method](lm, drawn(part(records, "train"), n, seed), tested, seed)
+    learnt = drawn(part(records, "train"), n, seed, checked=method in ("fine_tuned", "from_scratch"))
+    probabilities = METHODS[method](Task([lms[name] for name in names], learnt, tested, Settings(), seed))
     truth = np.array([CLASSES.index(label) for label in labels(tested)])
     found = {name: value for name, value in metrics(truth, probabilities).items() if name in SHOWN}
     with replacing(path) as temporary:
@@ -124,7 +97,7 @@ def draw(found: dict[tuple[str, int], dict[str, np.ndarray]], path: Path) -> Non
     """Draw the learning curves: mean over seeds, and the least and the most."""
     figure = paper_figure(columns=2, height=2.7)
     axes = dict(zip(SHOWN, figure.subplots(1, len(SHOWN)), strict=True))
-    for method, (color, line) in zip(METHODS, LINES, strict=False):
+    for method, (color, line) in zip(ROWS, LINES, strict=True):
         sizes = sorted(n for name, n in found if name == method)
         for metric, ax in axes.items():
             values = np.array([found[method, n][metric] for n in sizes])
@@ -144,7 +117,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, help="folder for the trainings' figures; made if it isn't there")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--lm", default="bacteria-small", help="a file, or the name of a shipped language model")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 20, 40, 80, 160])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--plot", type=Path)
@@ -152,13 +124,13 @@ def main() -> None:
     logging.getLogger("genomic_ulmfit").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     options.out.mkdir(parents=True, exist_ok=True)
-    lm, records = gu.load(options.lm), records_of(options.data)
+    lms, records = {name: gu.load(name) for name in (FORWARD, BACKWARD)}, records_of(options.data)
     n_test, n_known = len(part(records, "test")), known(records, options.data)
     print(f"{len(records)} records, {n_test} of them for testing; {n_known} share a 25-mer with a genome that was read")
     rows, found = [["promoters", "method", *(f"{shown}, least to most" for shown in SHOWN.values())]], {}
-    for n, method in product(options.sizes, METHODS):
+    for n, method in product(options.sizes, ROWS):
         files = [options.out / f"{n}-{method.replace(' ', '_')}-{seed}.json" for seed in range(options.seeds)]
-        runs = [figures_of(lm, records, n, method, seed, path) for seed, path in enumerate(files)]
+        runs = [figures_of(lms, records, n, method, seed, path) for seed, path in enumerate(files)]
         found[method, n] = {name: np.array([run[name] for run in runs]) for name in SHOWN}
         cells = [f"{v.mean():.2f}, {v.min():.2f} to {v.max():.2f}" for v in found[method, n].values()]
         rows.append([str(n), method, *cells])
