@@ -87,7 +87,9 @@ PLANS = {
 def corpus_of(kind: str, data: Path) -> Corpus:
     """Open the genomes of a corpus, and say what is left out."""
     if kind == "human":
-        gue = [path for part in ("dev", "test") for path in sorted((data / "gue").glob(f"prom_*/{part}.csv*"))]
+        gue = [path for part in ("dev", "test") for path in sorted((data / "gue").glob(f"prom_*.{part}.csv.gz"))]
+        if not gue:
+            raise SystemExit(f"{data / 'gue'}: no prom_*.dev.csv.gz and prom_*.test.csv.gz there to leave out")
         return Corpus([gu.Genome(data / "human-grch37" / "GRCh37_chr20.fa.gz")], similar=gue)
     mg1655 = gu.Genome(GENOME)
     held_out = [region for region in gu.split_genome(mg1655.chrom_sizes, "region") if region.name != "train"]
