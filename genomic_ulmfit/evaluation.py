@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from genomic_ulmfit.columns import aligned
 from genomic_ulmfit.datasets.baselines import each_baseline
 from genomic_ulmfit.datasets.curves import Calibration, RankingCurves, calibration, ranking_curves
-from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics
+from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics, resampled
 from genomic_ulmfit.datasets.records import labels, part, require_labels
 from genomic_ulmfit.errors import DatasetError, UnknownClassError
 from genomic_ulmfit.net.ensemble import AnyClassifier
@@ -138,11 +137,13 @@ def evaluate(
     probabilities = predict_proba(model, scored, batch_size=batch_size, device=device, progress=progress)
     learnt = part(records, "train") if split and baselines else []
     rivals = each_baseline(learnt, scored, classes=model.classes) if learnt else ()
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(len(truth), size=len(truth)) for _ in range(bootstraps))
     return Evaluation(
         n=len(scored),
         counts={name: int((truth == i).sum()) for i, name in enumerate(model.classes)},
         **metrics(truth, probabilities),
-        intervals=_bootstrap(truth, probabilities, bootstraps, np.random.default_rng(seed)),
+        intervals=resampled(truth, probabilities, drawn),
         baselines={name: metrics(truth, rival) for name, rival in rivals},
         truth=truth,
         probabilities=probabilities,
@@ -174,21 +175,6 @@ def table(rows: Mapping[str, Evaluation] | Mapping[str, Mapping[str, Any]]) -> s
 
 def _figure(value: float | None) -> str:
     return "nan" if value is None else f"{value:.3f}"
-
-
-def _bootstrap(
-    truth: NDArray[np.integer], probabilities: NDArray[np.floating], draws: int, rng: np.random.Generator
-) -> dict[str, tuple[float, float]]:
-    """Return the 2.5 and 97.5 percentiles of each metric over resampled records."""
-    samples = []
-    for _ in range(draws):
-        chosen = rng.integers(len(truth), size=len(truth))
-        found = metrics(truth[chosen], probabilities[chosen])
-        samples.append([found[name] for name in METRICS])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a metric that is undefined in every draw stays NaN
-        low, high = np.nanpercentile(np.array(samples), [2.5, 97.5], axis=0)
-    return {name: (float(a), float(b)) for name, a, b in zip(METRICS, low, high, strict=True)}
 
 
 def _indices(records: list[SeqRecord], classes: tuple[str, ...]) -> NDArray[np.int64]:

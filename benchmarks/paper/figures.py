@@ -6,7 +6,6 @@ seed (other weights to start from, other labels where they are drawn). Neither c
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
 from genomic_ulmfit.datasets.homology import homology_groups
-from genomic_ulmfit.datasets.metrics import METRICS, metrics
+from genomic_ulmfit.datasets.metrics import resampled
 from genomic_ulmfit.datasets.records import letters
 
 DRAWS = 500
@@ -43,15 +42,8 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(groups))[:-1])
-    samples = []
-    for _ in range(draws):
-        chosen = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        found = metrics(truth[chosen], probabilities[chosen])
-        samples.append([found[name] for name in METRICS])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a metric that is undefined in every draw stays NaN
-        low, high = np.nanpercentile(np.array(samples), [2.5, 97.5], axis=0)
-    return {name: (float(a), float(b)) for name, a, b in zip(METRICS, low, high, strict=True)}
+    drawn = (np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]) for _ in range(draws))
+    return resampled(truth, probabilities, drawn)
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:

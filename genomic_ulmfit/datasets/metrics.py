@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["METRICS", "jsonable", "metrics"]
+__all__ = ["METRICS", "jsonable", "metrics", "resampled"]
 
 METRICS = ("accuracy", "precision", "recall", "specificity", "mcc", "roc_auc", "pr_auc")
 
@@ -53,6 +54,31 @@ def metrics(truth: NDArray[np.integer], probabilities: NDArray[np.floating]) -> 
         "roc_auc": roc_auc,
         "pr_auc": pr_auc,
     }
+
+
+def resampled(
+    truth: NDArray[np.integer], probabilities: NDArray[np.floating], drawn: Iterable[NDArray[np.integer]]
+) -> dict[str, tuple[float, float]]:
+    """Return the 2.5 and 97.5 percentiles of each metric over draws of a bootstrap.
+
+    Parameters
+    ----------
+    truth, probabilities : array
+        As for `metrics`.
+    drawn : iterable of int array
+        Indices of the records of each draw.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        NaN for a metric that is undefined in every draw.
+    """
+    found = [metrics(truth[chosen], probabilities[chosen]) for chosen in drawn]
+    samples = np.array([[values[name] for name in METRICS] for values in found])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all of a column may be NaN
+        low, high = np.nanpercentile(samples, [2.5, 97.5], axis=0)
+    return {name: (float(a), float(b)) for name, a, b in zip(METRICS, low, high, strict=True)}
 
 
 def jsonable(value: Any) -> Any:
