@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from genomic_ulmfit.progress import progress_bar
 
 __all__ = ["check_lengths", "encode_records", "predict_proba", "write_predictions"]
 
+_log = logging.getLogger(__name__)
+
 
 def predict_proba(
     model: AnyClassifier,
@@ -36,6 +39,7 @@ def predict_proba(
     """Give each record the probabilities of the model's classes.
 
     A record's answer doesn't depend on the others: alone, in any batch and in any order it is the same to 1e-5.
+    A warning is logged where records have another length than those that the model learnt from.
 
     Parameters
     ----------
@@ -73,6 +77,7 @@ def predict_proba(
         raise SettingError(f"strands is {strands!r}, wanted '+', '-' or 'mean'")
     records = list(records)
     check_lengths(model, records)
+    _warn_of_lengths(model, records)
     read_minus = {"+": [False], "-": [True], "mean": [False, True]}[strands]
     members, probabilities = members_of(model), []
     total = len(records) * len(read_minus) * len(members)
@@ -122,6 +127,16 @@ def check_lengths(model: AnyClassifier, records: Iterable[SeqRecord]) -> None:
     for record in records:
         if len(record) < k:
             raise SequenceTooShortError(len(record), k, record.id)
+
+
+def _warn_of_lengths(model: AnyClassifier, records: Sequence[SeqRecord]) -> None:
+    others = [record for record in records if model.window not in (None, len(record))]
+    if others:
+        _log.warning(
+            "%d of %d records don't have the %d bp of those that the model learnt from, the first is %s with %d bp: "
+            "what it says of them may mean little; `scan` reads longer ones window by window",
+            *(len(others), len(records), model.window, others[0].id, len(others[0])),
+        )
 
 
 def encode_records(vocab: KmerVocab, records: Iterable[SeqRecord], *, reverse_complement: bool = False) -> list[Ids]:

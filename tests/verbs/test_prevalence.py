@@ -77,3 +77,13 @@ def test_the_table_of_predictions_is_written_and_shifted(tmp_path, capsys):
     assert main([*arguments, str(tmp_path / "no.tsv"), "--prior", "2"]) == 2
     assert "wanted a share" in capsys.readouterr().err
     assert not (tmp_path / "no.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("window", "warned"), [(6, ["1 of 2 records don't have the 6 bp", "a with 12 bp"]), (None, [])]
+)
+def test_records_of_another_length_than_the_model_learnt_from_are_warned_of(window, warned, caplog):
+    model = gu.Classifier(gu.KmerVocab(2), TINY, ["background", "x"], window=window).eval()
+    gu.predict_proba(model, [SeqRecord(Seq("ACGTTGCAAGTC"), id="a"), SeqRecord(Seq("GGCCGG"), id="b")])
+    assert [said for said in warned if said not in caplog.text] == []
+    assert sum(record.levelname == "WARNING" for record in caplog.records) == bool(warned)
