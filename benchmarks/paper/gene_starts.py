@@ -16,13 +16,14 @@ import genomic_ulmfit as gu
 from benchmarks.paper.definitions import (
     AboveBaselines,
     AtLeast,
+    Idea,
     Ordered,
     Published,
     Row,
     Table,
     Variant,
 )
-from benchmarks.paper.methods import BASELINE_METHODS
+from benchmarks.paper.methods import BASELINE_METHODS, Settings
 from genomic_ulmfit.datasets.formats import annotated
 from genomic_ulmfit.datasets.homology import KmerSet, homology_groups
 from genomic_ulmfit.datasets.records import letters, mask_records, part
@@ -128,6 +129,29 @@ STRICT = Row(
     "a 25-mer with the last fifth of MG1655",
 )
 TRAINED = (SCRATCH, ECOLI, BACTERIA, BOTH)
+ADAPTED = Row(
+    "adapted.bacteria-small",
+    "adapted over one pass",
+    "fine_tuned",
+    BACTERIA.language_models,
+    Settings(lm_epochs=1),
+    note="before the classifier, the language model goes over the training records, without their labels",
+)
+
+
+def ideas_from(model: str) -> tuple[Row, ...]:
+    """Return what may do better than fine-tuning a language model by the defaults."""
+    ideas = {
+        "adapted3": ("adapted over three passes", Settings(lm_epochs=3)),
+        "longer": ("twice the epochs", Settings(epochs=12)),
+        "dropout": ("half of the paper's dropout, where the default is a tenth", Settings(drop_mult=0.5)),
+        "slow": ("a third of the rate, twice the epochs", Settings(lr=1.5e-3, epochs=12)),
+        "last": ("the last layer alone pooled", Settings(pool="last")),
+    }
+    return tuple(Row(f"{name}.{model}", title, "fine_tuned", (model,), of) for name, (title, of) in ideas.items())
+
+
+IDEAS = ideas_from("bacteria-small")
 
 
 def variant(name: str, title: str, split: str, view: str, rows: tuple[Row, ...]) -> Variant:
@@ -168,6 +192,7 @@ GENE_STARTS = Table(
         AboveBaselines("strict", STRICT.name, "mcc"),
         AboveBaselines("strict_masked", STRICT.name, "mcc"),
     ),
+    ideas=tuple(Idea(name, row, BACTERIA.name) for name in ("plain", "masked") for row in (ADAPTED, *IDEAS)),
     notes="""
 - Positives are the starts of coding sequences, not of transcription: the records are *gene starts*, what the source
   calls promoters. All positives have their start codon at one index, and one 3-mer there nearly does the task

@@ -13,9 +13,9 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 from benchmarks.paper.definitions import AtLeast, Idea, Published, Row, Table, Variant
-from benchmarks.paper.gene_starts import BASELINES, SCRATCH
+from benchmarks.paper.gene_starts import BASELINES, SCRATCH, ideas_from
 from benchmarks.paper.methods import Settings
-from benchmarks.paper.short_sets import HUMAN, ideas_from, one_table
+from benchmarks.paper.short_sets import HUMAN, one_table
 from genomic_ulmfit.datasets.homology import KmerSet
 from genomic_ulmfit.datasets.records import letters, part
 
