@@ -1,4 +1,4 @@
-"""The classifiers that come with the package, and the figures in their cards.
+"""The classifiers that come with the package, one that doesn't, and the figures in their cards.
 
     python -m benchmarks.models.classifiers OUT --lm bacteria-small --only ecoli-gene-start
     python -m benchmarks.models.classifiers OUT --lm human-small.safetensors --only human-core-promoter --data DIR
@@ -7,7 +7,8 @@ ecoli-gene-start         *E. coli* K-12 MG1655 (NCBI NC_000913.3), windows of -1
                          windows from inside genes on the gene's strand: Heyer's protocol. The start codon is at one
                          index of every positive.
 ecoli-gene-start-masked  The same with N on 20 bp on either side of the start: calls by what stands around it.
-human-core-promoter      -34/+35 around TSSs of EPDnew against GUE's negatives (prom_core_all, DIR/gue).
+human-core-promoter      -34/+35 around TSSs of EPDnew against GUE's negatives (prom_core_all, DIR/gue). It isn't in the
+                         package: docs/models.md says why.
 
 The first split of each makes the model that ships: a stretch of the chromosome, or GUE's own parts. Its validation part
 chooses the epoch and the temperature, its test part is scored once, at the end, baselines beside it. The same recipe

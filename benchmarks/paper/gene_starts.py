@@ -152,6 +152,9 @@ def ideas_from(model: str) -> tuple[Row, ...]:
 
 
 IDEAS = ideas_from("bacteria-small")
+WIDER = Row(
+    "fine_tuned.bacteria-medium", "a language model of 5 M weights, not 1 M", "fine_tuned", ("bacteria-medium",)
+)
 
 
 def variant(name: str, title: str, split: str, view: str, rows: tuple[Row, ...]) -> Variant:
@@ -192,7 +195,7 @@ GENE_STARTS = Table(
         AboveBaselines("strict", STRICT.name, "mcc"),
         AboveBaselines("strict_masked", STRICT.name, "mcc"),
     ),
-    ideas=tuple(Idea(name, row, BACTERIA.name) for name in ("plain", "masked") for row in (ADAPTED, *IDEAS)),
+    ideas=tuple(Idea(name, row, BACTERIA.name) for name in ("plain", "masked") for row in (ADAPTED, WIDER, *IDEAS)),
     notes="""
 - Positives are the starts of coding sequences, not of transcription: the records are *gene starts*, what the source
   calls promoters. All positives have their start codon at one index, and one 3-mer there nearly does the task
