@@ -6,6 +6,7 @@ strand. Coordinates are those of the records; the first base of the start codon 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -97,63 +98,77 @@ def without_relatives(records: list[SeqRecord]) -> list[SeqRecord]:
 
 SCRATCH = Row("from_scratch", "from scratch", "from_scratch")
 BASELINES = tuple(Row(name, title, name) for name, title in BASELINE_METHODS.items())
+ADAPT = Settings(lm_epochs=1)  # chosen on the valid parts of seed 0, as the notes of table 1 say
 ECOLI = Row(
-    "fine_tuned.ecoli-small",
+    "adapted.ecoli-small",
     "E. coli genome",
     "fine_tuned",
     ("ecoli-small",),
-    note="the language model has read E. coli K-12 MG1655, both strands, without the last fifth of the chromosome",
+    ADAPT,
+    "the language model has read E. coli K-12 MG1655, both strands, without the last fifth of the chromosome; before "
+    "the classifier it goes over the training records, without their labels, as in all rows that have one",
 )
 BACTERIA = Row(
-    "fine_tuned.bacteria-small",
+    "adapted.bacteria-small",
     "genomic ensemble",
     "fine_tuned",
     ("bacteria-small",),
-    note="the language model has read 21 bacterial genomes, among them MG1655 without the last fifth of the "
+    ADAPT,
+    "the language model has read 21 bacterial genomes, among them MG1655 without the last fifth of the "
     "chromosome, and the others without each 1-kb block that shares a 25-mer with that fifth",
 )
 BOTH = Row(
-    "fine_tuned.bacteria-small.both",
+    "adapted.bacteria-small.both",
     "genomic ensemble, forward + backward",
     "fine_tuned",
     ("bacteria-small", "bacteria-small-backward"),
-    note="two classifiers, their probabilities averaged; both language models have read the same as that of the "
+    ADAPT,
+    "two classifiers, their probabilities averaged; both language models have read the same as that of the "
     "genomic ensemble",
 )
+UNADAPTED = Row(
+    "fine_tuned.bacteria-small",
+    "genomic ensemble, without the middle stage",
+    "fine_tuned",
+    ("bacteria-small",),
+    note="the classifier is trained from the language model as it is",
+)
 STRICT = Row(
-    "fine_tuned.strict-small",
+    "adapted.strict-small",
     "other bacteria",
     "fine_tuned",
     ("strict-small",),
-    note="the language model has read no E. coli and no Shigella, and of the other genomes no 1-kb block that shares "
+    ADAPT,
+    "the language model has read no E. coli and no Shigella, and of the other genomes no 1-kb block that shares "
     "a 25-mer with the last fifth of MG1655",
 )
 TRAINED = (SCRATCH, ECOLI, BACTERIA, BOTH)
-ADAPTED = Row(
-    "adapted.bacteria-small",
-    "adapted over one pass",
-    "fine_tuned",
-    BACTERIA.language_models,
-    Settings(lm_epochs=1),
-    note="before the classifier, the language model goes over the training records, without their labels",
-)
 
 
-def ideas_from(model: str) -> tuple[Row, ...]:
-    """Return what may do better than fine-tuning a language model by the defaults."""
+def ideas_from(model: str, base: Settings) -> tuple[Row, ...]:
+    """Return what may do better than fine-tuning a language model by the settings of a row."""
     ideas = {
-        "adapted3": ("adapted over three passes", Settings(lm_epochs=3)),
-        "longer": ("twice the epochs", Settings(epochs=12)),
-        "dropout": ("half of the paper's dropout, where the default is a tenth", Settings(drop_mult=0.5)),
-        "slow": ("a third of the rate, twice the epochs", Settings(lr=1.5e-3, epochs=12)),
-        "last": ("the last layer alone pooled", Settings(pool="last")),
+        "adapted3": ("adapted over three passes", replace(base, lm_epochs=3)),
+        "longer": ("twice the epochs", replace(base, epochs=12)),
+        "dropout": ("half of the paper's dropout, where the default is a tenth", replace(base, drop_mult=0.5)),
+        "slow": ("a third of the rate, twice the epochs", replace(base, lr=1.5e-3, epochs=12)),
+        "last": ("the last layer alone pooled", replace(base, pool="last")),
     }
     return tuple(Row(f"{name}.{model}", title, "fine_tuned", (model,), of) for name, (title, of) in ideas.items())
 
 
-IDEAS = ideas_from("bacteria-small")
-WIDER = Row(
-    "fine_tuned.bacteria-medium", "a language model of 5 M weights, not 1 M", "fine_tuned", ("bacteria-medium",)
+IDEAS = (
+    Row(
+        "wider",
+        "a language model of 5 M weights, not 1 M",
+        "fine_tuned",
+        ("bacteria-medium",),
+        ADAPT,
+    ),
+    *ideas_from("bacteria-small", ADAPT),
+)
+UNADAPTED_LONGER = replace(
+    UNADAPTED, name="longer.unadapted", title="without the middle stage, twice the epochs", settings=Settings(epochs=12)
 )
 
 
@@ -168,9 +183,9 @@ GENE_STARTS = Table(
     name="gene_starts",
     title="E. coli gene starts: what pretraining brings",
     variants=(
-        variant("plain", "plain, Heyer's protocol", "protocol", "plain", TRAINED),
+        variant("plain", "plain, Heyer's protocol", "protocol", "plain", (*TRAINED, UNADAPTED)),
         variant("plain_region", "plain, split by region", "region", "plain", TRAINED),
-        variant("masked", "start masked, split by region", "region", "masked", TRAINED),
+        variant("masked", "start masked, split by region", "region", "masked", (*TRAINED, UNADAPTED)),
         variant("jittered", "start jittered, split by region", "region", "jittered", TRAINED),
         variant("strict", "strict", "strict", "plain", (SCRATCH, STRICT)),
         variant("strict_masked", "strict, start masked", "strict", "masked", (SCRATCH, STRICT)),
@@ -195,7 +210,10 @@ GENE_STARTS = Table(
         AboveBaselines("strict", STRICT.name, "mcc"),
         AboveBaselines("strict_masked", STRICT.name, "mcc"),
     ),
-    ideas=tuple(Idea(name, row, BACTERIA.name) for name in ("plain", "masked") for row in (ADAPTED, WIDER, *IDEAS)),
+    ideas=(
+        Idea("plain", UNADAPTED_LONGER, UNADAPTED.name),
+        *(Idea(name, row, BACTERIA.name) for name in ("plain", "masked") for row in IDEAS),
+    ),
     notes="""
 - Positives are the starts of coding sequences, not of transcription: the records are *gene starts*, what the source
   calls promoters. All positives have their start codon at one index, and one 3-mer there nearly does the task
@@ -212,6 +230,10 @@ GENE_STARTS = Table(
 - Masked: N over the 20 bp on either side of the start, in all records. Jittered: each start is moved by up to 40 bp
   either way, so that no index tells anything. Strict: split by region; no test record shares a 25-mer with a training
   or valid record; no language model has read any E. coli or Shigella.
+- The middle stage of ULMFiT, one pass of the language model over the training records, was chosen on the valid part of
+  seed 0: plain, MCC .963 with it, .931 without; twice the epochs bring as much (.960), both together no more (.963).
+  Before that choice, rows without it had been run with seed 0, their test part scored: .952 from the E. coli genome,
+  .940 from the genomic ensemble in both directions; that of the genomic ensemble is below.
 - These are compact nets (2 layers, embedding 128, hidden 384, k=3, stride 1), a fifteenth of Heyer's in weights.
 """,
 )

@@ -73,7 +73,7 @@ MCC = {
     "prom_300_tata": (0.716, 0.794),
 }
 IDEAS = (
-    *ideas_from("human-small"),
+    *ideas_from("human-small", Settings()),
     Row("words", "from scratch, k=6", "from_scratch", settings=Settings(k=6)),
     Row("pairs", "from scratch, k=4 and stride 2", "from_scratch", settings=Settings(k=4, stride=2)),
 )
