@@ -21,8 +21,13 @@ QUIET = {"progress": False, "precision": "fp32", "device": "cpu"}
 RNG = np.random.default_rng(0)
 
 
-def random_text(n: int, letters: str = "ACGT") -> str:
-    return "".join(RNG.choice(list(letters), n))
+@pytest.fixture(autouse=True)
+def _the_same_chance_in_any_order():
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
+def random_text(n: int, letters: str = "ACGT", rng: np.random.Generator = RNG) -> str:
+    return "".join(rng.choice(list(letters), n))
 
 
 def labelled(text: str, label: str, split: str | None = None, anchor: int | None = None) -> SeqRecord:
@@ -48,8 +53,9 @@ def language_model(periodic):
 def gc_records():
     """Two classes that differ in GC, with a test part and an anchor."""
     parts = ["train"] * 60 + ["valid"] * 10 + ["test"] * 30
-    rich = [labelled(random_text(40, "ACGGCT"), "rich", part, 10) for part in parts]
-    poor = [labelled(random_text(40, "ATTACAG"), "background", part, 10) for part in parts]
+    rng = np.random.default_rng(1)
+    rich = [labelled(random_text(40, "ACGGCT", rng), "rich", part, 10) for part in parts]
+    poor = [labelled(random_text(40, "ATTACAG", rng), "background", part, 10) for part in parts]
     return [record for pair in zip(rich, poor, strict=True) for record in pair]
 
 
