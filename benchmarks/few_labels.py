@@ -28,6 +28,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
+from benchmarks.models.classifiers import gene_starts
 from genomic_ulmfit.columns import aligned
 from genomic_ulmfit.datasets.baselines import kmer
 from genomic_ulmfit.datasets.metrics import metrics
@@ -111,19 +112,7 @@ class Worker:
 
     def records(self, variant: str) -> list[SeqRecord]:
         if variant not in self.built:
-            annotation = FIXTURES / "NC_000913.3.gbk.gz"
-            genome = gu.Genome(annotation)
-            self.built[variant] = gu.promoter_dataset(
-                genome,
-                gu.read_tss(annotation, feature="CDS"),
-                upstream=100,
-                downstream=50,
-                negatives="gene-body",
-                genes=gu.read_genes(annotation, feature="CDS"),
-                split=gu.split_genome(genome.chrom_sizes, "region"),
-                label="gene_start",
-                mask=MASKS[variant],
-            )
+            self.built[variant] = gene_starts(MASKS[variant])(None, "region")
         return self.built[variant]
 
     def do(self, cell: Cell) -> dict[str, float]:
