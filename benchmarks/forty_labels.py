@@ -85,7 +85,8 @@ def figures_of(
         return kept["figures"]
     tested = part(records, "test")
     learnt = drawn(part(records, "train"), n, seed, checked=method in ("fine_tuned", "from_scratch"))
-    probabilities = METHODS[method](Task([lms[name] for name in names], learnt, tested, Settings(), seed))
+    tasks = [Task(lms[name] if name else None, learnt, tested, Settings(), seed) for name in names or [None]]
+    probabilities = np.mean([METHODS[method](task) for task in tasks], axis=0)
     truth = np.array([CLASSES.index(label) for label in labels(tested)])
     found = {name: value for name, value in metrics(truth, probabilities).items() if name in SHOWN}
     with replacing(path) as temporary:

@@ -30,6 +30,7 @@ from benchmarks.paper.running import (
 from benchmarks.paper.tables import TABLES
 from genomic_ulmfit.datasets.metrics import METRICS, metrics
 from genomic_ulmfit.datasets.records import labels, part
+from genomic_ulmfit.stages import seeded
 from tests import toy_paper
 from tests.toy_paper import BASES, BOX, TABLE
 
@@ -222,7 +223,7 @@ def test_a_run_says_what_it_is_of_and_how_good_on_both_parts(place, done):
 
 def test_figures_are_those_of_the_baseline_itself(place, done):
     records = toy_paper.records()
-    task = Task([], part(records, "train"), part(records, "test"), BOX.settings, 0)
+    task = Task(None, part(records, "train"), part(records, "test"), BOX.settings, 0)
     truth = np.array([task.classes.index(label) for label in labels(task.scored)])
     run = json.loads(place.file(cell_of("position")).read_text())
     assert run["metrics"]["test"] == metrics(truth, METHODS["position"](task))
@@ -262,6 +263,26 @@ def test_from_scratch_and_ensembles_train_too(place, tmp_path):
         found = Worker(table, replace(place, quick=True)).do(cells_of(table)[0])
         assert set(found["metrics"]) == {"valid", "test"}
         assert found["n"]["train"] == 40
+
+
+def test_an_ensemble_trains_only_what_no_other_row_has_and_takes_as_long_as_all_of_it(place, tmp_path, monkeypatch):
+    place = replace(place, runs=tmp_path)
+    rows = [Row(name, name, "probe", (name,)) for name in ("tiny", "other")]
+    gu.save(seeded(1, lambda: gu.LanguageModel(gu.KmerVocab(2), toy_paper.CONFIG)), place.models / "other.safetensors")
+    both = Row("both", "both", "probe", ("tiny", "other"))
+    trained, real = [], METHODS["probe"]
+    monkeypatch.setitem(METHODS, "probe", lambda task: (trained.append(task.language_model), real(task))[1])
+    table = replace(TABLE, variants=(replace(BASES, rows=(*rows, both)),), seeds=1)
+    worker = Worker(table, place)
+    worker.do(cells_of(table)[0])
+    told = worker.do(cells_of(table)[2])
+    assert trained == [worker.model("tiny"), worker.model("other")]
+    kept = [np.load(path) for path in (tmp_path / "members").iterdir()]
+    assert told["cpu_seconds"] >= round(sum(of["took"][1] for of in kept), 1)
+    records = part(toy_paper.records(), "test")
+    truth = np.array([label == "box" for label in labels(records)]).astype(int)
+    mean = np.mean([of["probabilities"] for of in kept], axis=0)[-len(records) :]
+    assert told["metrics"]["test"] == metrics(truth, mean)
 
 
 def test_hours_are_planned_from_runs_of_the_row_of_the_method_or_by_estimate(place, done, tmp_path):

@@ -92,7 +92,7 @@ def test_positional_baselines_look_at_the_bases_that_all_records_have(name):
     ]
     cut = [record(str(of.seq)[:20], **of.annotations) for of in made]
     targets = np.array([i % 2 for i in range(40)])
-    found = METHODS[name](Task([], made, made[:7], Settings(), 0))
+    found = METHODS[name](Task(None, made, made[:7], Settings(), 0))
     np.testing.assert_array_equal(found, BASELINES[name](cut, targets, cut[:7], 2))
     assert len(made[2]) == 22  # as they were
 

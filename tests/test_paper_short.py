@@ -117,14 +117,14 @@ def test_copies_of_either_strand_and_relatives_are_left_out_of_the_test_part(dat
 # Methods --------------------------------------------------------------------------------------------------------------
 
 
-def task(settings=Settings(epochs=1, lm_epochs=1), models=()):  # noqa: B008 (a frozen value)
+def task(settings=Settings(epochs=1, lm_epochs=1), model=None):  # noqa: B008 (a frozen value)
     rng = np.random.default_rng(0)
     made = []
     for i in range(24):
         text = "".join(rng.choice(list("ACGT"), size=40, p=[0.4, 0.1, 0.1, 0.4] if i % 2 else [0.1, 0.4, 0.4, 0.1]))
         said = {"label": ("background", "promoter")[i % 2], "split": ("train", "train", "valid", "test")[i // 2 % 4]}
         made.append(SeqRecord(Seq(text), id=f"r{i}", annotations=said))
-    return Task(models, part(made, "train") + part(made, "valid"), part(made, "test"), settings, 0)
+    return Task(model, part(made, "train") + part(made, "valid"), part(made, "test"), settings, 0)
 
 
 def test_own_sequences_are_those_that_train_and_no_others(monkeypatch):
@@ -150,7 +150,7 @@ def test_mirrored_training_adds_the_reverse_complements_of_what_trains(monkeypat
         return real(model, records, **settings)
 
     monkeypatch.setattr(methods.gu, "train_classifier", train_classifier)
-    given = task(Settings(epochs=1), [gu.LanguageModel(gu.KmerVocab(2), toy_paper.CONFIG)])
+    given = task(Settings(epochs=1), gu.LanguageModel(gu.KmerVocab(2), toy_paper.CONFIG))
     METHODS["mirrored"](given)
     turned = seen[len(given.learnt) :]
     assert seen[: len(given.learnt)] == given.learnt

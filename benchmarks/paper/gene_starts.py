@@ -178,9 +178,9 @@ GENE_STARTS = Table(
     title="E. coli gene starts: what pretraining brings",
     variants=(
         variant("plain", "plain, Heyer's protocol", "protocol", "plain", (*TRAINED, UNADAPTED)),
-        variant("plain_region", "plain, split by region", "region", "plain", TRAINED),
+        variant("plain_region", "plain, split by region", "region", "plain", (SCRATCH, ECOLI, BACTERIA)),
         variant("masked", "start masked, split by region", "region", "masked", (*TRAINED, UNADAPTED)),
-        variant("jittered", "start jittered, split by region", "region", "jittered", TRAINED),
+        variant("jittered", "start jittered, split by region", "region", "jittered", (SCRATCH, ECOLI, BACTERIA)),
         variant("strict", "strict", "strict", "plain", (SCRATCH, STRICT)),
         variant("strict_masked", "strict, start masked", "strict", "masked", (SCRATCH, STRICT)),
     ),

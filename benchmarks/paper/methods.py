@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,9 +39,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is given: `learnt` holds the parts train and valid, `scored` what to give probabilities of."""
+    """What a method is given: `learnt` holds the parts train and valid, `scored` what to give probabilities of.
 
-    language_models: Sequence[gu.LanguageModel]
+    `language_model` is None where there is none to start from.
+    """
+
+    language_model: gu.LanguageModel | None
     learnt: list[SeqRecord]
     scored: list[SeqRecord]
     settings: Settings
@@ -60,22 +63,23 @@ Method = Callable[[Task], NDArray[np.floating]]
 def from_scratch(task: Task) -> NDArray[np.floating]:
     """Train a classifier from random weights: Heyer's naive model."""
     settings = task.settings
-    start = (gu.KmerVocab(settings.k, settings.stride), SIZES[settings.size])
-    return _predicted([_trained(start, task)], task)
+    return _trained((gu.KmerVocab(settings.k, settings.stride), SIZES[settings.size]), task)
 
 
 def fine_tuned(task: Task) -> NDArray[np.floating]:
-    """Unfreeze a language model layer by layer; of several, average the classifiers' probabilities."""
-    return _predicted([_trained(_adapted(model, task), task) for model in task.language_models], task)
+    """Unfreeze the language model layer by layer, after the middle stage if the settings have one."""
+    model = _language_model(task)
+    if task.settings.lm_epochs:
+        model = gu.finetune(model, task.learnt, epochs=task.settings.lm_epochs, seed=task.seed, progress=False)
+    return _trained(model, task)
 
 
 def probe(task: Task) -> NDArray[np.floating]:
-    """Learn a linear layer on what a language model says; of several, average the classifiers' probabilities."""
-    models = [
-        gu.train_classifier(model, task.learnt, method="probe", pool=task.settings.pool, seed=task.seed, progress=False)
-        for model in task.language_models
-    ]
-    return _predicted(models, task)
+    """Learn a linear layer on what the language model says."""
+    model = gu.train_classifier(
+        _language_model(task), task.learnt, method="probe", pool=task.settings.pool, seed=task.seed, progress=False
+    )
+    return _predicted(model, task)
 
 
 def mirrored(task: Task) -> NDArray[np.floating]:
@@ -95,18 +99,18 @@ def from_own_sequences(task: Task) -> NDArray[np.floating]:
         seed=task.seed,
         progress=False,
     )
-    return _predicted([_trained(model, task)], task)
+    return _trained(model, task)
 
 
-def _adapted(model: gu.LanguageModel, task: Task) -> gu.LanguageModel:
-    if not task.settings.lm_epochs:
-        return model
-    return gu.finetune(model, task.learnt, epochs=task.settings.lm_epochs, seed=task.seed, progress=False)
+def _language_model(task: Task) -> gu.LanguageModel:
+    if task.language_model is None:
+        raise ValueError("no language model was given, wanted one to start from")
+    return task.language_model
 
 
-def _trained(start: gu.LanguageModel | tuple[gu.KmerVocab, gu.AWDLSTMConfig], task: Task) -> gu.Classifier:
+def _trained(start: gu.LanguageModel | tuple[gu.KmerVocab, gu.AWDLSTMConfig], task: Task) -> NDArray[np.floating]:
     settings = task.settings
-    return gu.train_classifier(
+    model = gu.train_classifier(
         start,
         task.learnt,
         epochs=settings.epochs,
@@ -116,10 +120,10 @@ def _trained(start: gu.LanguageModel | tuple[gu.KmerVocab, gu.AWDLSTMConfig], ta
         seed=task.seed,
         progress=False,
     )
+    return _predicted(model, task)
 
 
-def _predicted(models: Sequence[gu.Classifier], task: Task) -> NDArray[np.floating]:
-    model = models[0] if len(models) == 1 else gu.Ensemble(models)
+def _predicted(model: gu.Classifier, task: Task) -> NDArray[np.floating]:
     return gu.predict_proba(model, task.scored, strands=task.settings.strands)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import multiprocessing
@@ -12,12 +11,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
+from numpy.typing import NDArray
 
 import genomic_ulmfit as gu
 from benchmarks.paper.definitions import Cell, Table, Variant, missing, model_file, row_of
@@ -30,6 +31,7 @@ from genomic_ulmfit.stages import digest_of
 
 RUNS = Path(__file__).parent / "runs"
 QUICK_RUNS = Path(__file__).parent / "quick"
+MEMBERS = "members"  # below the runs: the probabilities of single classifiers, which ensembles share; not committed
 VALID_SHARE = 4  # a quarter as many labels more choose the epoch, as docs/training.md has it
 MANY_CLASSES, FEWER_DRAWS = 10, 100  # one draw of 100 classes takes a fifth of a second
 QUICK_LABELS, QUICK_SCORED = 40, 80
@@ -122,7 +124,7 @@ def identities_of(table: Table, cells: Iterable[Cell], place: Place) -> dict[Cel
 
 
 def digest_of_file(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256(path.read_bytes()).hexdigest()
 
 
 def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
@@ -191,21 +193,53 @@ class Worker:
             size, settings = min(size or few, few), replace(settings, epochs=1)
             scored = {name: drawn(those, QUICK_SCORED, [0]) for name, those in scored.items()}
         learnt = learnt_of(records, size, cell.seed)
-        models = [self.model(name) for name in row.language_models]
-        task = Task(models, learnt, [record for those in scored.values() for record in those], settings, cell.seed)
-        began, worked = perf_counter(), process_time()
-        probabilities = METHODS[cell.method](task)
-        judged = _judged(scored, probabilities, task.classes, variant, self.place.draws)
-        seconds, worked = perf_counter() - began, process_time() - worked
+        task = Task(None, learnt, [record for those in scored.values() for record in those], settings, cell.seed)
+        # The last first: one that another process is at, for a row of the first alone, may be there by its turn.
+        members = [self.member(cell.method, name, task) for name in reversed(row.language_models or (None,))]
+        began = _Clock()
+        judged = _judged(
+            scored, np.mean([of["probabilities"] for of in members], 0), task.classes, variant, self.place.draws
+        )
+        took = began.took() + sum(of["took"] for of in members)
         return {
             "n": {name: len(part(learnt, name)) for name in ("train", "valid")}
             | {f"scored_{name}": len(those) for name, those in scored.items()},
             **judged,
             "records_sha256": digest_of(records),
-            "seconds": round(seconds, 1),
-            "cpu_seconds": round(worked, 1),  # the same where nothing else ran beside it
+            "seconds": round(took[0], 1),
+            "cpu_seconds": round(took[1], 1),  # the same where nothing else ran beside it
             "hardware": hardware(),
         }
+
+    def member(self, method: str, name: str | None, task: Task) -> dict[str, NDArray[np.floating]]:
+        """Train one classifier, or read what it said as another row's; return its probabilities and what it took."""
+        if name is None:
+            return _timed(method, task)
+        of = [gu.__version__, digest_of_file(model_file(self.place.models, name)), asdict(task.settings), task.seed]
+        parts = [[record.annotations.get("split") for record in task.learnt], digest_of(task.learnt + task.scored)]
+        path = self.place.runs / MEMBERS / f"{sha256(json.dumps([method, *of, *parts]).encode()).hexdigest()}.npz"
+        if not path.exists():
+            found = _timed(method, replace(task, language_model=self.model(name)))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **found)
+        with np.load(path) as kept:
+            return dict(kept)
+
+
+class _Clock:
+    """Seconds since it was made, by the clock and of the processor."""
+
+    def __init__(self) -> None:
+        self.began = np.array([perf_counter(), process_time()])
+
+    def took(self) -> NDArray[np.floating]:
+        return np.array([perf_counter(), process_time()]) - self.began
+
+
+def _timed(method: str, task: Task) -> dict[str, NDArray[np.floating]]:
+    began = _Clock()
+    return {"probabilities": METHODS[method](task), "took": began.took()}
 
 
 def learnt_of(records: Sequence[SeqRecord], n: int | None, seed: int) -> list[SeqRecord]:
