@@ -13,7 +13,7 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 from benchmarks.paper.definitions import AtLeast, Idea, Published, Row, Table, Variant
-from benchmarks.paper.gene_starts import BASELINES, SCRATCH, ideas_from
+from benchmarks.paper.gene_starts import ADAPT, BASELINES, SCRATCH, ideas_from
 from benchmarks.paper.methods import Settings
 from benchmarks.paper.short_sets import HUMAN, one_table
 from genomic_ulmfit.datasets.homology import KmerSet
@@ -73,11 +73,11 @@ MCC = {
     "prom_300_tata": (0.716, 0.794),
 }
 IDEAS = (
-    *ideas_from("human-small", Settings()),
+    *ideas_from("human-small", ADAPT),
     Row("words", "from scratch, k=6", "from_scratch", settings=Settings(k=6)),
     Row("pairs", "from scratch, k=4 and stride 2", "from_scratch", settings=Settings(k=4, stride=2)),
 )
-BEST = HUMAN[2].name  # the aims are for forward + backward, fixed before any run
+BEST = HUMAN[1].name  # the aims are for forward + backward, fixed before any run
 
 TABLE = Table(
     number=5,
