@@ -10,12 +10,14 @@ Windows overlap, and where the model forgets soon enough they share what they ha
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
@@ -27,11 +29,13 @@ from genomic_ulmfit.genome.algebra import merge
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
+from genomic_ulmfit.kept_scores import kept_scores
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, best_device, check_precision, make_engine, softmax
 from genomic_ulmfit.net.ensemble import AnyClassifier, members_of
 from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.resuming import digest_of_tensors
 from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.progress import progress_bar
 from genomic_ulmfit.windows import encode_windows
@@ -59,6 +63,8 @@ def scan(
     exact: bool = False,
     device: str | None = None,
     progress: bool = False,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> Iterator[ScoreBlock]:
     """Score a genome with a sliding window.
 
@@ -89,6 +95,11 @@ def scan(
         A GPU where there is one if not given.
     progress : bool
         Show progress.
+    checkpoint : str or Path, optional
+        File that keeps the scores found so far; delete it when they are written elsewhere.
+    resume : bool
+        Go on from the checkpoint, if there is one: what is in it comes first. The scores are those of a scan that was
+        never stopped, to the precision that `exact` and `precision` speak of.
 
     Yields
     ------
@@ -104,7 +115,10 @@ def scan(
     UnknownChromosomeError, OutOfRangeError
         If a region is not in the genome.
     SettingError
-        If `step`, `strands` or `precision` is none of the allowed.
+        If `step`, `strands` or `precision` is none of the allowed, or there is no checkpoint to resume from.
+    ResumeError
+        While scanning, if the checkpoint is of another model, genome or of other settings; or if there is one and
+        `resume` was not asked for.
     PrecisionError
         While scanning, if "bf16" was asked for and probabilities drift too far from float32.
     """
@@ -117,24 +131,46 @@ def scan(
     opened = genome if isinstance(genome, Genome) else Genome(genome)
     window = _Window.of(model)
     column = model.target_index(target)
-    stretches = list(_stretches(opened, regions, step))
+    stretches = [_Bins(opened, *stretch, step) for stretch in _stretches(opened, regions, step)]
     read = {"+": "+", "-": "-"}.get(strands, "+-")
+    if resume and checkpoint is None:
+        raise SettingError("resume needs the path of a checkpoint to go on from")
+    path = None if checkpoint is None else Path(checkpoint)
+    settings = {"target": model.classes[column], "strands": read, "precision": precision, "exact": exact}
 
     def make_slider(member: Classifier, first: Ids) -> Slider:
         engine = make_engine(member, first, precision=precision, device=where)
         return Slider(engine, first.shape[1], batch_size=batch_size, exact=exact)
 
     readers = [_Reader(member, window, column, make_slider) for member in members_of(model)]
-    total = sum(math.ceil((end - start) / step) for _, start, end in stretches) * len(read) * len(readers)
+
+    def found(bins: _Bins, advance: Callable[[int], None]) -> NDArray[np.float32]:
+        by_strand = [np.mean([reader.scores(bins, strand, advance) for reader in readers], axis=0) for strand in read]
+        return np.stack(by_strand)
+
+    def blocks_of(bins: _Bins, scores: NDArray[np.float32]) -> Iterable[ScoreBlock]:
+        blocks = [
+            ScoreBlock(bins.chrom, bins.start, step, of_strand, bins.end, strand)
+            for strand, of_strand in zip(read, scores, strict=True)
+        ]
+        return best_strand(blocks) if strands == "max" else blocks
 
     def blocks() -> Iterator[ScoreBlock]:
-        with progress_bar("scanning", total, unit="windows", show=progress) as bar:
-            for chrom, start, end in stretches:
-                bins, found = _Bins(opened, chrom, start, end, step), []
-                for strand in read:
-                    scores = np.mean([reader.scores(bins, strand, bar.advance) for reader in readers], axis=0)
-                    found.append(ScoreBlock(chrom, start, step, scores, end, strand))
-                yield from (best_strand(found) if strands == "max" else found)
+        with kept_scores(path, _settings(model, stretches) | settings, resume=resume) as kept:
+            known = 0
+            for bins in stretches:
+                scores = kept.read(bins.sequence, (len(read), bins.n))
+                if scores is None:
+                    break
+                yield from blocks_of(bins, scores)
+                known += 1
+            left = stretches[known:]
+            total = sum(bins.n for bins in left) * len(read) * len(readers)
+            with progress_bar("scanning", total, unit="windows", show=progress) as bar:
+                for bins in left:
+                    scores = found(bins, bar.advance)
+                    kept.add(bins.sequence, scores)
+                    yield from blocks_of(bins, scores)
         for reader in readers:
             reader.tell()
 
@@ -223,6 +259,14 @@ class _Bins:
     end: int
     step: int
 
+    @property
+    def n(self) -> int:
+        return math.ceil((self.end - self.start) / self.step)
+
+    @property
+    def sequence(self) -> str:
+        return self.genome.sequence(self.chrom, self.start, self.end)
+
     def windows(
         self, window: _Window, vocab: KmerVocab, strand: str
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.bool_]]:
@@ -275,6 +319,21 @@ class _Reader:
                     "scan: %d windows along the way, read in float32 too, drift by %.4f at most, %.4f on average",
                     *(len(drifts), drifts.max(), drifts.mean()),
                 )
+
+
+def _settings(model: AnyClassifier, stretches: list[_Bins]) -> dict[str, Any]:
+    """Return what tells a scan from another, but for the bases."""
+    members = [
+        (of.vocab.k, of.vocab.stride, of.vocab.direction, digest_of_tensors(of.state_dict()))
+        for of in members_of(model)
+    ]
+    bins = [(of.chrom, of.start, of.end, of.step) for of in stretches]
+    return {
+        "model": sha256(json.dumps(members).encode()).hexdigest(),
+        "window": [model.window, model.anchor],
+        "step": stretches[0].step if stretches else None,
+        "regions": sha256(json.dumps(bins).encode()).hexdigest(),
+    }
 
 
 def _stretches(genome: Genome, regions: Iterable[Interval] | None, step: int) -> Iterator[tuple[str, int, int]]:

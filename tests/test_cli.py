@@ -13,6 +13,7 @@ import pytest
 from Bio import SeqIO
 
 import genomic_ulmfit as gu
+from genomic_ulmfit import scanning
 from genomic_ulmfit.cli import app, main
 from genomic_ulmfit.explanation import hypothetical_attributions
 from genomic_ulmfit.perturbation import records_at
@@ -357,6 +358,29 @@ def test_both_strands_go_to_two_files(built, capsys):
     assert (built / "two.plus.bedgraph.gz").exists()
     assert (built / "two.minus.bedgraph.gz").exists()
     assert not (built / "two.bedgraph.gz").exists()
+
+
+def test_an_interrupted_scan_goes_on(built, capsys, caplog, monkeypatch):
+    track, whole, kept = (built / name for name in ("long.bedgraph", "whole.bedgraph", "long.bedgraph.checkpoint"))
+    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:1-9000", "-o"]
+    monkeypatch.setattr(scanning, "_BINS_A_BLOCK", 300)
+    assert run(capsys, *scan, whole)[0] == 0
+    real = scanning._Reader.scores
+
+    def interrupted(self, bins, *more):
+        if bins.start == 6000:
+            raise KeyboardInterrupt
+        return real(self, bins, *more)
+
+    monkeypatch.setattr(scanning._Reader, "scores", interrupted)
+    assert run(capsys, *scan, track)[0] == 130
+    assert "long.bedgraph.checkpoint: the scores of 6,000 bp are kept there, to go on from" in caplog.text
+    assert kept.exists() and not track.exists()
+    monkeypatch.setattr(scanning._Reader, "scores", real)
+    status, _, err = run(capsys, *scan, track)
+    assert status == 2 and "go on with it (resume)" in err
+    assert run(capsys, *scan, track, "--resume")[0] == 0
+    assert track.read_text() == whole.read_text() and not kept.exists()
 
 
 def test_a_scan_finds_a_planted_motif(folder, capsys):

@@ -21,6 +21,7 @@ from genomic_ulmfit.cli.options import (
     NegativeMinus,
     Precision,
     ReadingPrecision,
+    Resume,
     Scale,
     Seed,
     Strands,
@@ -71,10 +72,13 @@ def scan(
     aliases: Aliases = None,
     device: Device = None,
     seed: Seed = 0,
+    resume: Resume = False,
 ) -> None:
     """Score a genome with a sliding window.
 
     Example: genomic-ulmfit scan clf.safetensors genome.fa -o scores.bedgraph --regions chr1:1-40000 --peaks calls.bed
+
+    Scores are kept in scores.bedgraph.checkpoint until all is written: --resume goes on from there.
     """
     from genomic_ulmfit.scanning import count_bins
 
@@ -89,10 +93,11 @@ def scan(
     read = Strands.both if strands is Strands.max else strands
     how: dict[str, Any] = {"step": step, "regions": where, "strands": read.value, "target": target, "progress": True}
     how |= {"precision": precision.value, "exact": exact, "device": device}
+    checkpoint = output.with_name(f"{output.name}.checkpoint")
     calling: dict[str, Any] = {"threshold": threshold, "min_distance": min_distance}
     drawn, kept = where[0] if where and plot is not None else None, list[gu.ScoreBlock]()
     written = gu.write_scan(
-        _watched(gu.scan(classifier, opened, **how), drawn, kept),
+        _watched(gu.scan(classifier, opened, **how, checkpoint=checkpoint, resume=resume), drawn, kept),
         track_files(output, strands),
         chrom_sizes=opened.chrom_sizes,
         scale=scale.value,
@@ -114,6 +119,7 @@ def scan(
     if drawn is not None and plot is not None:
         found_genes = gu.read_genes(genes, aliases=opened.aliases) if genes else []
         _draw_scan(kept, drawn, [call.site for call in calls], starts or [], found_genes, plot)
+    checkpoint.unlink(missing_ok=True)
 
 
 def _check_drawing(plot: Path | None, regions: str | None, genes: Path | None) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "Keeper",
     "Keeping",
     "TrainingState",
+    "differences",
     "digest_of_tensors",
     "interruption",
     "read_state",
@@ -200,7 +201,7 @@ class Keeper:
                 place = f"the checkpoint of a training, at step {state.step:,} of {state.total:,}"
                 raise ResumeError(path, f"{place}; go on with it (resume), or delete the file to start anew")
             return
-        different = _differences(settings, self.settings)
+        different = differences(settings, self.settings)
         if different:
             advice = "give the same settings and data, or delete the file to start anew"
             raise ResumeError(
@@ -266,7 +267,7 @@ def _words(state: TrainingState, path: Path) -> str:
     return f"the checkpoint of step {state.step:,}, {path},"
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Say which settings differ; a digest is not shown."""
     found = []
     for name in sorted(there.keys() | here.keys()):

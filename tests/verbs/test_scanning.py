@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 import genomic_ulmfit as gu
 from genomic_ulmfit import scanning
-from genomic_ulmfit.errors import DatasetError, OutOfRangeError, SettingError, UnknownChromosomeError, UnknownClassError
+from genomic_ulmfit.errors import (
+    DatasetError,
+    OutOfRangeError,
+    ResumeError,
+    SettingError,
+    UnknownChromosomeError,
+    UnknownClassError,
+)
 from genomic_ulmfit.net import sharing
 from genomic_ulmfit.scanning import window_at
 from tests.toy_models import CountGC, MotifAt
@@ -148,6 +155,88 @@ def test_blocks_join_without_a_seam(genome, monkeypatch):
     pieces = [block for block in gu.scan(model, genome, strands="-") if block.chrom == "chr1"]
     assert [(p.start, p.end) for p in pieces] == [(s, min(s + 90, 700)) for s in range(0, 700, 90)]
     np.testing.assert_allclose(np.concatenate([p.scores for p in pieces]), whole.scores, atol=1e-6)
+
+
+# Scans that stop and go on --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(genome, tmp_path, monkeypatch):
+    """The checkpoint of a scan that was stopped after two of its nine stretches, and how it was called."""
+    monkeypatch.setattr(scanning, "_BINS_A_BLOCK", 9)
+    how = {"strands": "both", "step": 10, "checkpoint": tmp_path / "scan.checkpoint"}
+    blocks = gu.scan(net(3, 1, 40, 30), genome, **how)
+    for _ in range(4):
+        next(blocks)
+    blocks.close()
+    return how
+
+
+@pytest.mark.parametrize(("cut", "kept"), [(0, 2), (1, 1), (100, 0)])
+def test_a_scan_that_was_stopped_goes_on_with_what_was_kept(genome, stopped, cut, kept, monkeypatch, caplog):
+    """`cut` bytes are missing at the end: the run was killed as it wrote."""
+    path, model = stopped["checkpoint"], net(3, 1, 40, 30)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
+    scored, real = [], scanning._Reader.scores
+    monkeypatch.setattr(
+        scanning._Reader, "scores", lambda self, bins, *more: (scored.append(bins), real(self, bins, *more))[1]
+    )
+    with caplog.at_level("INFO", logger="genomic_ulmfit"):
+        resumed = list(gu.scan(model, genome, **stopped, resume=True))
+    assert len(resumed) == 2 * 9 and len(scored) == 2 * (9 - kept)
+    assert (f"going on after the {90 * kept} bp" in caplog.text) == (kept > 0)
+    whole = list(gu.scan(model, genome, strands="both"))
+    for strand in "+-":
+        of_resumed, of_whole = ([b for b in blocks if b.strand == strand] for blocks in (resumed, whole))
+        joined = [np.concatenate([b.scores for b in blocks]) for blocks in (of_resumed, of_whole)]
+        np.testing.assert_allclose(*joined, atol=1e-6)
+    again = list(gu.scan(model, genome, **stopped | {"strands": "max"}, resume=True))
+    assert len(scored) == 2 * (9 - kept) + 2 * 9  # and of `whole`; all of it is kept now
+    assert [b.strand for b in again] == ["."] * 9
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"step": 20}, "other regions; step is 10 there and 20 here"),
+        ({"strands": "+"}, "strands is [+]- there and [+] here"),
+        ({"model": net(3, 1, 40, 29)}, "window is"),
+        ({"model": net(2, 1, 40, 30)}, "other model"),
+        ({"genome": {"chr1": "A" + GENOME[1:], "tiny": SHORT}}, "of another genome"),
+        ({"resume": False}, "go on with it [(]resume[)], or delete the file"),
+    ],
+)
+def test_another_scan_s_checkpoint_is_refused_and_left_alone(genome, stopped, other, said):
+    before = stopped["checkpoint"].read_bytes()
+    how = {"model": net(3, 1, 40, 30), "genome": genome, **stopped, "resume": True} | other
+    with pytest.raises(ResumeError, match=said):
+        list(gu.scan(how.pop("model"), gu.Genome(how.pop("genome")) if "genome" in other else how.pop("genome"), **how))
+    assert stopped["checkpoint"].read_bytes() == before
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(genome, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not to be lost\n")
+    with pytest.raises(ResumeError, match="is not the checkpoint of a scan"):
+        list(gu.scan(net(3, 1, 40, 30), genome, checkpoint=path))
+    assert path.read_text() == "not to be lost\n"
+    with pytest.raises(SettingError, match="needs the path"):
+        gu.scan(net(3, 1, 40, 30), genome, resume=True)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        list(gu.scan(net(3, 1, 40, 30), genome, checkpoint=tmp_path / "none" / "c"))
+
+
+def test_a_scan_that_fails_at_once_leaves_no_checkpoint(genome, tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scanning._Reader, "scores", fail)
+    with pytest.raises(KeyboardInterrupt):
+        list(gu.scan(net(3, 1, 40, 30), genome, checkpoint=tmp_path / "c"))
+    assert not list(tmp_path.iterdir())
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_multi_class_models_need_a_target(genome):
