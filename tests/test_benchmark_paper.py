@@ -11,10 +11,10 @@ from scipy import stats
 
 import genomic_ulmfit as gu
 from benchmarks.paper import __main__ as program
-from benchmarks.paper import gene_starts
+from benchmarks.paper import gene_starts, running
 from benchmarks.paper.definitions import AtLeast, Published, Row, cells_of, ideas_of, missing, row_of
 from benchmarks.paper.figures import bootstrap, groups_of, t_interval
-from benchmarks.paper.methods import METHODS, Task
+from benchmarks.paper.methods import METHODS, Settings, Task
 from benchmarks.paper.page import NAMES, PAGE, Key, Runs, number, page, read_runs, said_of, write_page
 from benchmarks.paper.running import (
     RUNS,
@@ -249,6 +249,35 @@ def test_a_run_of_another_model_or_of_other_data_or_settings_is_not_taken(place,
     for key, other in (("language_models", {"tiny": "0"}), ("data", {}), ("settings", {}), ("version", "0")):
         assert not is_done(place.file(cell), identity | {key: other})
     assert not is_done(tmp_path / "none.json", identity)
+
+
+def test_a_run_from_before_there_was_a_setting_had_its_default(place, done, tmp_path):
+    cell = cell_of("probe.tiny")
+    identity = identities_of(TABLE, [cell], place)[cell]
+    run = json.loads(place.file(cell).read_text())
+    del run["identity"]["settings"]["lm_records"]
+    (tmp_path / "old.json").write_text(json.dumps(run))
+    assert is_done(tmp_path / "old.json", identity)
+    assert not is_done(tmp_path / "old.json", identity | {"settings": identity["settings"] | {"lm_records": "all"}})
+
+
+@pytest.mark.parametrize(("over", "n"), [("learnt", 10), ("all", 60)])
+def test_the_middle_stage_goes_over_what_is_labelled_or_over_the_whole_training_part(
+    place, tmp_path, monkeypatch, over, n
+):
+    seen, real = [], gu.finetune
+
+    def finetune(model, records, **settings):
+        seen.append((len(part(records, "train")), settings["epochs"]))
+        return real(model, records, **settings)
+
+    monkeypatch.setattr(running.gu, "finetune", finetune)
+    rows = [Row(of, of, "probe", ("tiny",), Settings(lm_epochs=2, lm_records=over)) for of in ("one", "two")]
+    table = replace(TABLE, variants=(replace(BASES, rows=tuple(rows)),), seeds=1, sizes=(10,))
+    worker = Worker(table, replace(place, runs=tmp_path))
+    one, two = (worker.do(cell) for cell in cells_of(table)[:2])
+    assert seen == [(n, 2)] and one["n"]["train"] == 10
+    assert one["metrics"] == two["metrics"] and len(list((tmp_path / "members").iterdir())) == 1
 
 
 def test_the_same_cell_gives_the_same_figures_again(place, done):

@@ -22,14 +22,16 @@ from genomic_ulmfit.stages import class_order
 class Settings:
     """Options of training and prediction; the defaults are the package's.
 
-    `size`, `k` and `stride` are of what learns from scratch; `lm_epochs` passes over the training records without
-    labels come before the classifier (the middle stage of ULMFiT).
+    `size`, `k` and `stride` are of what learns from scratch. `lm_epochs` passes of the language model without labels
+    come before the classifier (the middle stage of ULMFiT): over the records that it is to learn from, or over all of
+    the training part, labelled or not.
     """
 
     size: str = "small"
     k: int = 3
     stride: int = 1
     lm_epochs: int = 0
+    lm_records: Literal["learnt", "all"] = "learnt"
     epochs: int | None = None
     lr: float | Literal["auto"] = 5e-3
     drop_mult: float | None = None
@@ -41,7 +43,7 @@ class Settings:
 class Task:
     """What a method is given: `learnt` holds the parts train and valid, `scored` what to give probabilities of.
 
-    `language_model` is None where there is none to start from.
+    `language_model` has been through the middle stage, if there is one; it is None where there is none to start from.
     """
 
     language_model: gu.LanguageModel | None
@@ -67,11 +69,8 @@ def from_scratch(task: Task) -> NDArray[np.floating]:
 
 
 def fine_tuned(task: Task) -> NDArray[np.floating]:
-    """Unfreeze the language model layer by layer, after the middle stage if the settings have one."""
-    model = _language_model(task)
-    if task.settings.lm_epochs:
-        model = gu.finetune(model, task.learnt, epochs=task.settings.lm_epochs, seed=task.seed, progress=False)
-    return _trained(model, task)
+    """Unfreeze the language model layer by layer."""
+    return _trained(_language_model(task), task)
 
 
 def probe(task: Task) -> NDArray[np.floating]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import genomic_ulmfit as gu
 from benchmarks.paper.definitions import Cell, Table, Variant, missing, model_file, row_of
 from benchmarks.paper.figures import DRAWS, bootstrap, groups_of
-from benchmarks.paper.methods import BASELINE_METHODS, METHODS, Task
+from benchmarks.paper.methods import BASELINE_METHODS, METHODS, Settings, Task
 from genomic_ulmfit.datasets.metrics import jsonable, metrics
 from genomic_ulmfit.datasets.records import labels, part
 from genomic_ulmfit.files import replacing
@@ -128,7 +128,11 @@ def digest_of_file(path: Path) -> str:
 
 
 def is_done(path: Path, identity: Mapping[str, Any]) -> bool:
-    return path.exists() and json.loads(path.read_text())["identity"] == identity
+    """Tell whether a run is there; a setting that there was not yet had its default."""
+    if not path.exists():
+        return False
+    kept = json.loads(path.read_text())["identity"]
+    return kept | {"settings": asdict(Settings()) | kept["settings"]} == identity
 
 
 def _write(found: dict[str, Any], path: Path) -> None:
@@ -169,6 +173,7 @@ class Worker:
         self.table, self.place = table, place
         self._records: dict[tuple[str, int], list[SeqRecord]] = {}
         self._models: dict[str, Any] = {}
+        self._adapted: dict[Any, Any] = {}
 
     def records(self, variant: Variant, seed: int) -> list[SeqRecord]:
         key = (variant.name, seed if variant.redrawn else 0)
@@ -180,6 +185,15 @@ class Worker:
         if name not in self._models:
             self._models[name] = gu.load(model_file(self.place.models, name))
         return self._models[name]
+
+    def adapted(self, name: str, records: list[SeqRecord], epochs: int, seed: int) -> Any:
+        """Return a language model after so many passes over records, of which labels are not looked at."""
+        if not epochs:
+            return self.model(name)
+        key = (name, digest_of(records), epochs, seed)
+        if key not in self._adapted:  # another cell may have the same, with fewer labels
+            self._adapted[key] = gu.finetune(self.model(name), records, epochs=epochs, seed=seed, progress=False)
+        return self._adapted[key]
 
     def do(self, cell: Cell) -> dict[str, Any]:
         """Train and score, an idea on the valid part alone; the same records for all methods."""
@@ -195,7 +209,10 @@ class Worker:
         learnt = learnt_of(records, size, cell.seed)
         task = Task(None, learnt, [record for those in scored.values() for record in those], settings, cell.seed)
         # The last first: one that another process is at, for a row of the first alone, may be there by its turn.
-        members = [self.member(cell.method, name, task) for name in reversed(row.language_models or (None,))]
+        unlabelled = learnt_of(records, None, cell.seed) if settings.lm_records == "all" else learnt
+        members = [
+            self.member(cell.method, name, task, unlabelled) for name in reversed(row.language_models or (None,))
+        ]
         began = _Clock()
         judged = _judged(
             scored, np.mean([of["probabilities"] for of in members], 0), task.classes, variant, self.place.draws
@@ -211,15 +228,20 @@ class Worker:
             "hardware": hardware(),
         }
 
-    def member(self, method: str, name: str | None, task: Task) -> dict[str, NDArray[np.floating]]:
+    def member(
+        self, method: str, name: str | None, task: Task, unlabelled: list[SeqRecord]
+    ) -> dict[str, NDArray[np.floating]]:
         """Train one classifier, or read what it said as another row's; return its probabilities and what it took."""
         if name is None:
-            return _timed(method, task)
+            return _timed(method, task, _Clock())
         of = [gu.__version__, digest_of_file(model_file(self.place.models, name)), asdict(task.settings), task.seed]
-        parts = [[record.annotations.get("split") for record in task.learnt], digest_of(task.learnt + task.scored)]
+        parts = [record.annotations.get("split") for record in task.learnt]
+        parts += [digest_of(records) for records in (task.learnt, task.scored, unlabelled)]
         path = self.place.runs / MEMBERS / f"{sha256(json.dumps([method, *of, *parts]).encode()).hexdigest()}.npz"
         if not path.exists():
-            found = _timed(method, replace(task, language_model=self.model(name)))
+            began = _Clock()
+            model = self.adapted(name, unlabelled, task.settings.lm_epochs, task.seed)
+            found = _timed(method, replace(task, language_model=model), began)
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, **found)
@@ -237,8 +259,7 @@ class _Clock:
         return np.array([perf_counter(), process_time()]) - self.began
 
 
-def _timed(method: str, task: Task) -> dict[str, NDArray[np.floating]]:
-    began = _Clock()
+def _timed(method: str, task: Task, began: _Clock) -> dict[str, NDArray[np.floating]]:
     return {"probabilities": METHODS[method](task), "took": began.took()}
 
 
