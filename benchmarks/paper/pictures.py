@@ -46,9 +46,10 @@ def draw(place: Place, folder: Path, say: Callable[[str], None]) -> Path:
     records = data_set(place.data, 0, split="region")
     learnt = learnt_of(records, QUICK_LABELS if place.quick else None, 0)
     model = model_file(place.models, LANGUAGE_MODEL)
+    adapted = gu.finetune(gu.load(model), learnt, seed=0, progress=False)
     classifiers = {
-        "from scratch": _trained((gu.KmerVocab(), gu.load(model).config), learnt, place.quick),
-        "pretrained": _trained(gu.load(model), learnt, place.quick),
+        "from scratch": _trained((adapted.vocab, adapted.config), learnt, place.quick),
+        "pretrained": _trained(adapted, learnt, place.quick),
     }
     say(f"two classifiers after {perf_counter() - began:.0f} s")
     found = pictures(classifiers, gu.Genome(place.data / ANNOTATION), records, place.data, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import platform
 import re
 import warnings
@@ -13,7 +14,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter, process_time
+from threading import Thread
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -347,6 +349,14 @@ def _begin(table: Table, place: Place) -> None:
     logging.getLogger("genomic_ulmfit").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     _worker = Worker(table, place)
+    Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    """End this process when its parent was killed: nobody would hear what it finds."""
+    while os.getppid() == parent:
+        sleep(1)
+    os._exit(1)
 
 
 def _do(cell: Cell) -> dict[str, Any]:
