@@ -18,7 +18,7 @@ import json
 import logging
 import multiprocessing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -29,8 +29,9 @@ from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
 from benchmarks.models.classifiers import gene_starts
+from benchmarks.paper.methods import METHODS as PAPER_METHODS
+from benchmarks.paper.methods import Method, Settings, Task
 from genomic_ulmfit.columns import aligned
-from genomic_ulmfit.datasets.baselines import kmer
 from genomic_ulmfit.datasets.metrics import metrics
 from genomic_ulmfit.datasets.records import labels, part
 from genomic_ulmfit.files import replacing
@@ -41,40 +42,20 @@ MASKS = {"plain": None, "masked": (80, 120)}
 POSITIVES = {"1:1": 0.5, "1:9": 0.1}
 LABELS = (1000, 100, 20)  # the longest first, so that no worker is left with it
 
-Method = Callable[[gu.LanguageModel, list[SeqRecord], list[SeqRecord], int], np.ndarray]
 
-
-def scratch(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    model = gu.train_classifier((lm.vocab, lm.config), learnt, seed=seed, progress=False)
-    return gu.predict_proba(model, tested)
-
-
-def fine_tuned(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    return gu.predict_proba(gu.train_classifier(lm, learnt, seed=seed, progress=False), tested)
-
-
-def unweighted(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    return gu.predict_proba(gu.train_classifier(lm, learnt, class_weights=None, seed=seed, progress=False), tested)
-
-
-def probe(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    return gu.predict_proba(gu.train_classifier(lm, learnt, method="probe", seed=seed, progress=False), tested)
-
-
-def four_mers(lm: gu.LanguageModel, learnt: list[SeqRecord], tested: list[SeqRecord], seed: int) -> np.ndarray:
-    known = part(learnt, "train")
-    return kmer(known, np.array([CLASSES.index(label) for label in labels(known)]), tested, len(CLASSES))
+def unweighted(task: Task) -> np.ndarray:
+    """Fine-tune with classes that weigh as many records as they have."""
+    model = gu.train_classifier(task.language_model, task.learnt, class_weights=None, seed=task.seed, progress=False)
+    return gu.predict_proba(model, task.scored)
 
 
 METHODS: dict[str, Method] = {
-    "from scratch": scratch,
-    "fine-tuned": fine_tuned,
-    "probe": probe,
-    "4-mer regression": four_mers,
+    "from scratch": PAPER_METHODS["from_scratch"],
+    "fine-tuned": PAPER_METHODS["fine_tuned"],
+    "probe": PAPER_METHODS["probe"],
+    "4-mer regression": PAPER_METHODS["kmer"],
     "unweighted": unweighted,
 }
-"""Each is given the language model, records of the parts train and valid, those to score, and a seed; it returns the
-class probabilities (n_tested, 2)."""
 USUAL = ["from scratch", "fine-tuned", "probe", "4-mer regression"]
 
 
@@ -125,7 +106,8 @@ class Worker:
         n_test = round(sum(label == "background" for label in labels(test)) / (1 - share))
         tested = drawn(test, n_test, share, np.random.default_rng(0))
         began = perf_counter()
-        probabilities = METHODS[cell.method](self.lm, learnt, tested, cell.seed)
+        settings = Settings(k=self.lm.vocab.k, stride=self.lm.vocab.stride)
+        probabilities = METHODS[cell.method](Task(self.lm, learnt, tested, settings, cell.seed))
         seconds = perf_counter() - began
         truth = np.array([CLASSES.index(label) for label in labels(tested)])
         calls = np.bincount(probabilities.argmax(axis=1), minlength=2) / len(tested)
