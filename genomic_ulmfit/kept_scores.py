@@ -119,6 +119,8 @@ def _is_begun(path: Path, settings: Mapping[str, Any], resume: bool) -> bool:
     """Tell whether there is something to go on from; refuse what is of another scan, and to throw away its work."""
     with open(path, "rb") as handle:
         first, more = handle.readline(), handle.read(1)
+    if not first:
+        return False
     try:
         said = json.loads(first)
         version, there = said[_KEY], said["settings"]
