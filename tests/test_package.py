@@ -18,7 +18,7 @@ LEVELS = [  # a module may import from its own line or a line above, and within 
     ["genome"],
     ["datasets", "net"],
     ["shipped"],
-    ["predict", "prevalence", "stages", "corpus", "windows"],
+    ["predict", "prevalence", "stages", "corpus", "windows", "kept_scores"],
     ["temperature"],
     ["probing"],
     ["pretraining", "training", "evaluation", "scanning", "perturbation", "surprisal_tracks"],
