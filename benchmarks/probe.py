@@ -1,4 +1,5 @@
-"""What few labels are worth: a probe of all layers, of the last layer, a 4-mer regression and, if asked, fine-tuning.
+"""What few labels are worth: probes of all layers or the last, of whole records or segments, a 4-mer regression, and,
+if asked, fine-tuning.
 
 E. coli's gene starts by Heyer's protocol, as the demo makes them: plain, and with 20 bp on either side of the start
 masked in all records. Of the training part so many records are drawn, half of each class, five times; each method
@@ -14,7 +15,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -29,11 +30,12 @@ from genomic_ulmfit.datasets.metrics import metrics
 from genomic_ulmfit.demo import DOWNSTREAM, MASK, UPSTREAM
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.engine import softmax
-from genomic_ulmfit.net.probe import pooled_outputs, regress
+from genomic_ulmfit.net.probe import PoolName, blocks_of, pooled_outputs, regress
 from genomic_ulmfit.predict import encode_records
 
 FIXTURES = Path(__file__).parents[1] / "data" / "fixtures"
 VARIANTS = ("plain", "masked")
+SEGMENTS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,23 +51,28 @@ class Lesson:
     test: np.ndarray  # indices
     seed: int
 
-    def probe(self, *pools: str) -> np.ndarray:
+    def probe(self, pools: Sequence[PoolName], segments: Sequence[int]) -> np.ndarray:
         fits = []
-        for pool in pools:
-            used = self.widths if pool == "all" else self.widths[-3:]
-            columns = self.features[:, -sum(used) :]
-            fit = regress(columns[self.learnt], self.targets[self.learnt], used, seed=self.seed)
-            fits.append((fit.loss, columns[self.test] @ fit.weights.T + fit.bias))
+        for pool, n in product(pools, segments):
+            used = blocks_of(len(self.widths), self.lm.config.n_layers, pool, n)
+            columns, widths = np.flatnonzero(np.repeat(used, self.widths)), np.array(self.widths)[used].tolist()
+            fit = regress(
+                self.features[np.ix_(self.learnt, columns)], self.targets[self.learnt], widths, seed=self.seed
+            )
+            fits.append((fit.loss, self.features[np.ix_(self.test, columns)] @ fit.weights.T + fit.bias))
         return softmax(min(fits, key=lambda found: found[0])[1])
 
-    def probe_all(self) -> np.ndarray:
-        return self.probe("all")
+    def probe_all_layers(self) -> np.ndarray:
+        return self.probe(["all"], [1])
 
-    def probe_last(self) -> np.ndarray:
-        return self.probe("last")
+    def probe_last_layer(self) -> np.ndarray:
+        return self.probe(["last"], [1])
+
+    def probe_segments(self) -> np.ndarray:
+        return self.probe(["all"], [SEGMENTS])
 
     def probe_chosen(self) -> np.ndarray:
-        return self.probe("all", "last")
+        return self.probe(["all", "last"], [1, SEGMENTS])
 
     def four_mers(self) -> np.ndarray:
         return kmer(self.some(self.learnt), self.targets[self.learnt], self.some(self.test), 2)
@@ -79,8 +86,9 @@ class Lesson:
 
 
 METHODS: dict[str, Callable[[Lesson], np.ndarray]] = {
-    "probe, all layers": Lesson.probe_all,
-    "probe, last layer": Lesson.probe_last,
+    "probe, all layers": Lesson.probe_all_layers,
+    "probe, last layer": Lesson.probe_last_layer,
+    f"probe, {SEGMENTS} segments": Lesson.probe_segments,
     "probe, chosen": Lesson.probe_chosen,
     "4-mer regression": Lesson.four_mers,
     "fine-tuned": Lesson.finetune,
@@ -106,10 +114,10 @@ def gene_starts(variant: str) -> list[SeqRecord]:
 def features_of(lm: gu.LanguageModel, records: list[SeqRecord], cache: Path) -> np.ndarray:
     """Read all records once, and keep what all layers make of them."""
     if not cache.exists():
-        found, _ = pooled_outputs(lm, encode_records(lm.vocab, records), progress=False)
+        found, _ = pooled_outputs(lm, encode_records(lm.vocab, records), segments=SEGMENTS, progress=False)
         with replacing(cache) as temporary, temporary.open("wb") as handle:
             np.save(handle, found)
-    return np.load(cache)
+    return np.load(cache, mmap_mode="r")
 
 
 def draw(targets: np.ndarray, among: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -124,8 +132,8 @@ def lessons(lm: gu.LanguageModel, sizes: list[int], draws: int, folder: Path) ->
     """Yield variant, number of labels and lesson of each cell."""
     for variant in VARIANTS:
         records = gene_starts(variant)
-        features = features_of(lm, records, folder / f"{variant}.npy")
-        widths = [width for width in lm.config.widths[1:] for _ in range(3)]
+        features = features_of(lm, records, folder / f"{variant}-{SEGMENTS}.npy")
+        widths = [width for width in lm.config.widths[1:] for _ in range(3 + SEGMENTS)]
         targets = np.array([record.annotations["label"] == "gene_start" for record in records]).astype(np.int64)
         parts = np.array([record.annotations["split"] for record in records])
         train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))

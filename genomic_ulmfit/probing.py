@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -64,6 +65,7 @@ def train_probe(
     checked: list[SeqRecord],
     *,
     pool: Literal["last", "all"] | None = None,
+    segments: Sequence[int] = (1,),
     seed: int = 0,
     precision: Precision = "auto",
     device: str | None = None,
@@ -80,6 +82,8 @@ def train_probe(
         Features of all of `learnt` are held at once: see `genomic_ulmfit.net.probe.regress` for the memory.
     pool : {"last", "all"}, optional
         Which LSTM layers are pooled; if not given, what does better in cross-validation.
+    segments : sequence of int
+        Into how many parts each record may be divided: what does better in cross-validation.
     seed : int
         Of the cross-validation's folds.
     precision : {"fp32", "bf16", "auto"}
@@ -105,22 +109,24 @@ def train_probe(
     class_indices(classes, checked)  # refuses strange labels before the records are read
     _refuse_lonely(learnt)
     window, anchor = window_and_anchor(learnt)
-    chosen, fit = fit_probe(
+    taken, n_segments, fit = fit_probe(
         model,
         encode_records(model.vocab, learnt),
         targets,
         pools=["all", "last"] if pool is None else [pool],
+        segments=segments,
         seed=seed,
         bf16=precision == "bf16",
         device=device,
         progress=progress,
     )
-    config = dataclasses.replace(model.config, n_head=0, pool=chosen)
+    config = dataclasses.replace(model.config, n_head=0, pool=taken, segments=n_segments)
     probe = seeded(seed, lambda: Classifier(model.vocab, config, classes, window=window, anchor=anchor)).eval()
     probe.encoder.load_state_dict(model.encoder.state_dict())
     set_head(probe, fit)
     stage: dict[str, Any] = {"stage": "train", "method": "probe", "from_scratch": False, "records": len(learnt)}
-    stage |= {"C": fit.penalty, "cross_validated_loss": fit.loss, "n_features": fit.weights.shape[1], "pool": chosen}
+    stage |= {"C": fit.penalty, "cross_validated_loss": fit.loss, "n_features": fit.weights.shape[1], "pool": taken}
+    stage["segments"] = n_segments
     stage |= {"seed": seed, "precision": precision}
     stage |= {"prevalence": dict.fromkeys(classes, 1 / len(classes)), "strategies": strategies_of(learnt)}
     stage |= {"data_sha256": digest_of(learnt)} | _valid_metrics(probe, checked, device)

@@ -37,16 +37,18 @@ _log = logging.getLogger(__name__)
 
 
 def settings_of(
-    config: AWDLSTMConfig | str, drop_mult: float | None, pool: Literal["last", "all"] | None = None
+    config: AWDLSTMConfig | str,
+    drop_mult: float | None,
+    pool: Literal["last", "all"] | None = None,
+    segments: int | None = None,
 ) -> AWDLSTMConfig:
     """Return the named or given config, with other dropouts or another head where asked."""
     if isinstance(config, str):
         if config not in SIZES:
             raise SettingError(f"size is {config!r}, wanted one of {', '.join(SIZES)}")
         config = SIZES[config]
-    if drop_mult is not None:
-        config = dataclasses.replace(config, drop_mult=drop_mult)
-    return config if pool is None else dataclasses.replace(config, pool=pool)
+    asked: dict[str, Any] = {"drop_mult": drop_mult, "pool": pool, "segments": segments}
+    return dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
 
 
 def seeded(seed: int, make: Any) -> Any:

@@ -53,6 +53,9 @@ _log = logging.getLogger(__name__)
 
 _EPOCHS = 6
 _BATCH_SIZE, _LEAST_BATCH = 64, 16
+_SEGMENTS = 32
+_FEWEST_DIVIDED = 100  # for fine-tuning: docs/training.md
+_MOST_DIVIDED = 5000  # for a probe: what is read of them takes 2 GB with `small`
 _FEW_LABELS = 500  # docs/training.md: at 100 labels a probe is ahead everywhere, at 1,000 nearly so
 
 
@@ -69,6 +72,7 @@ def train_classifier(
     max_backprop_tokens: int | None = 3500,
     drop_mult: float | None = None,
     pool: Literal["last", "all"] | None = None,
+    segments: int | None = None,
     seed: int = 0,
     precision: Precision = "auto",
     device: str | None = None,
@@ -117,6 +121,11 @@ def train_classifier(
     pool : {"last", "all"}, optional
         Which LSTM layers the head pools, in place of the config's; if not given, a probe takes what does better in
         cross-validation.
+    segments : int, optional
+        Into how many parts of one length the head divides a record, to pool the mean output over each as well: it then
+        sees where in the record something stands. 1: as in ULMFiT, over the whole record alone. If not given, 32 of
+        100 training records or more that all have one length, and else 1; a probe of up to 5,000 that have one length
+        takes of the two what does better in cross-validation.
     log : str or Path, optional
         CSV of the history, written anew after each epoch.
     drop_mult, seed, precision, device, checkpoint, progress
@@ -141,7 +150,7 @@ def train_classifier(
     SettingError
         If a number is out of range, or `class_weights` are not positive numbers of all classes.
     """
-    _check_settings(epochs, batch_size, patience, max_backprop_tokens)
+    _check_settings(epochs, batch_size, patience, max_backprop_tokens, segments)
     records = list(records)
     learnt, checked = training_parts(records)
     require_labels(learnt)
@@ -149,10 +158,19 @@ def train_classifier(
     check_method(method, model, checked)
     for sentence in quick_audit(records):
         _log.warning("the data set leaks: %s", sentence)
+    usual = _segments_for(learnt, model.vocab if isinstance(model, LanguageModel) else model[0])
     probe = None
     if isinstance(model, LanguageModel) and method != "finetune":
         probe = train_probe(
-            model, learnt, checked, pool=pool, seed=seed, precision=precision, device=device, progress=progress
+            model,
+            learnt,
+            checked,
+            pool=pool,
+            segments=[segments] if segments else sorted({1, usual if len(learnt) <= _MOST_DIVIDED else 1}),
+            seed=seed,
+            precision=precision,
+            device=device,
+            progress=progress,
         )
         if method == "probe":
             return probe
@@ -170,6 +188,7 @@ def train_classifier(
         max_backprop_tokens=max_backprop_tokens,
         drop_mult=drop_mult,
         pool=pool,
+        segments=segments or (usual if len(learnt) >= _FEWEST_DIVIDED else 1),
         seed=seed,
         precision=precision,
         device=device,
@@ -193,6 +212,7 @@ def _fine_tuned(
     max_backprop_tokens: int | None,
     drop_mult: float | None,
     pool: Literal["last", "all"] | None,
+    segments: int,
     seed: int,
     precision: Precision,
     device: str | None,
@@ -204,7 +224,7 @@ def _fine_tuned(
     classes = class_order(learnt)
     weights = _class_weights(class_weights, classes, labels(learnt))
     window, anchor = window_and_anchor(learnt)
-    settings = settings_of(config, drop_mult, pool)
+    settings = settings_of(config, drop_mult, pool, segments)
     classifier = seeded(seed, lambda: Classifier(vocab, settings, classes, window=window, anchor=anchor))
     pretrained = isinstance(model, LanguageModel)
     if isinstance(model, LanguageModel):
@@ -247,9 +267,18 @@ def _fine_tuned(
 
 
 def _check_settings(
-    epochs: int | None, batch_size: int | None, patience: int | None, max_backprop_tokens: int | None
+    epochs: int | None,
+    batch_size: int | None,
+    patience: int | None,
+    max_backprop_tokens: int | None,
+    segments: int | None,
 ) -> None:
-    given = {"epochs": epochs, "patience": patience, "max_backprop_tokens": max_backprop_tokens}
+    given = {
+        "epochs": epochs,
+        "patience": patience,
+        "max_backprop_tokens": max_backprop_tokens,
+        "segments": segments,
+    }
     for name, value in given.items():
         if value is not None and value < 1:
             raise SettingError(f"{name} is {value}, wanted 1 or more")
@@ -268,6 +297,12 @@ def _batch_size_for(n_records: int) -> int:
     most = min(_BATCH_SIZE, max(_LEAST_BATCH, n_records // 10))
     n_batches = -(-n_records // most)
     return max(2, -(-n_records // n_batches))
+
+
+def _segments_for(records: list[SeqRecord], vocab: KmerVocab) -> int:
+    """Return the default of `segments`: windows, which have one length, are cut alike around what they are about."""
+    lengths = {len(record) for record in records}
+    return min(_SEGMENTS, max(1, vocab.n_kmers(lengths.pop()))) if len(lengths) == 1 else 1
 
 
 def _class_weights(

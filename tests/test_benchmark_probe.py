@@ -28,14 +28,24 @@ def lesson(tmp_path_factory):
     cache = tmp_path_factory.mktemp("probe") / "features.npy"
     features = benchmark.features_of(lm, records, cache)
     np.testing.assert_array_equal(benchmark.features_of(lm, [], cache), features)
-    return benchmark.Lesson(lm, records, features, [12] * 6 + [8] * 3, targets, np.arange(40), np.arange(40, 60), 0)
+    n = 3 + benchmark.SEGMENTS
+    widths = [12] * 2 * n + [8] * n
+    return benchmark.Lesson(lm, records, features, widths, targets, np.arange(40), np.arange(40, 60), 0)
 
 
-@pytest.mark.parametrize("pool", ["all", "last", None])
-def test_its_probes_are_those_that_train_classifier_makes(lesson, pool):
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("all_layers", {"pool": "all", "segments": 1}),
+        ("last_layer", {"pool": "last", "segments": 1}),
+        ("segments", {"pool": "all", "segments": benchmark.SEGMENTS}),
+        ("chosen", {}),
+    ],
+)
+def test_its_probes_are_those_that_train_classifier_makes(lesson, method, options):
     learnt, test = lesson.some(lesson.learnt), lesson.some(lesson.test)
-    made = gu.train_classifier(lesson.lm, learnt, method="probe", pool=pool, progress=False, device="cpu")
-    found = {"all": lesson.probe_all, "last": lesson.probe_last, None: lesson.probe_chosen}[pool]()
+    made = gu.train_classifier(lesson.lm, learnt, method="probe", progress=False, device="cpu", **options)
+    found = getattr(lesson, f"probe_{method}")()
     np.testing.assert_allclose(found, gu.predict_proba(made, test, device="cpu"), atol=1e-4)
 
 

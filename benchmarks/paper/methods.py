@@ -22,9 +22,9 @@ from genomic_ulmfit.stages import class_order
 class Settings:
     """Options of training and prediction; the defaults are the package's.
 
-    `size`, `k` and `stride` are of what learns from scratch. `lm_epochs` passes of the language model without labels
-    come before the classifier (the middle stage of ULMFiT): over the records that it is to learn from, or over all of
-    the training part, labelled or not.
+    `size`, `k` and `stride` are of what learns from scratch; a probe does not look at `segments`. `lm_epochs` passes of
+    the language model without labels come before the classifier (the middle stage of ULMFiT): over the records that it
+    is to learn from, or over all of the training part, labelled or not.
     """
 
     size: str = "small"
@@ -36,6 +36,7 @@ class Settings:
     lr: float | Literal["auto"] = 5e-3
     drop_mult: float | None = None
     pool: Literal["last", "all"] | None = None
+    segments: int | None = None
     strands: Literal["+", "-", "mean"] = "+"
 
 
@@ -116,6 +117,7 @@ def _trained(start: gu.LanguageModel | tuple[gu.KmerVocab, gu.AWDLSTMConfig], ta
         lr=settings.lr,
         drop_mult=settings.drop_mult,
         pool=settings.pool,
+        segments=settings.segments,
         seed=task.seed,
         progress=False,
     )

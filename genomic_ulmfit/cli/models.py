@@ -192,6 +192,15 @@ def train(
         int, typer.Option(min=0, help="Learn from the last so many k-mers of a record; 0: all. Pooling covers all.")
     ] = 3500,
     drop_mult: Annotated[float | None, typer.Option(help="Factor on the dropouts.")] = None,
+    segments: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Parts of a record whose mean outputs the head sees: 1 tells it nothing of places in the record. "
+            "[default: 32 of 100 records or more of one length, else 1]",
+            show_default=False,
+        ),
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="CSV of each epoch to write.", show_default=False)] = None,
     lr_plot: Annotated[
         Path | None,
@@ -228,6 +237,7 @@ def train(
             patience=patience or None,
             max_backprop_tokens=max_backprop_tokens or None,
             drop_mult=drop_mult,
+            segments=segments,
             precision=precision.value,
             device=device,
             seed=seed,

@@ -58,6 +58,9 @@ class AWDLSTMConfig:
         has it.
     pool : {"last", "all"}
         Which LSTM layers the classifier pools.
+    segments : int
+        Into how many parts of one length it divides a record, to pool the mean output over each as well: then it can
+        tell where in the record something stands. 1: the mean over the whole record alone, as in ULMFiT.
     embedding_p, weight_p, hidden_p, output_p : float
         Dropout of whole words of the embedding, of the hidden-to-hidden matrices, of the activations (input and
         between layers, one mask for all time steps), and of what goes into the decoder or the head.
@@ -72,6 +75,7 @@ class AWDLSTMConfig:
     n_layers: int = 3
     n_head: int = 50
     pool: Literal["last", "all"] = "last"
+    segments: int = 1
     embedding_p: float = 0.1
     weight_p: float = 0.5
     hidden_p: float = 0.2
@@ -81,8 +85,8 @@ class AWDLSTMConfig:
 
     def __post_init__(self) -> None:
         """Check sizes and probabilities."""
-        if min(self.n_embedding, self.n_hidden, self.n_layers) < 1 or self.n_head < 0:
-            raise SettingError(f"sizes of a net are at least 1, and n_head at least 0, got {self}")
+        if min(self.n_embedding, self.n_hidden, self.n_layers, self.segments) < 1 or self.n_head < 0:
+            raise SettingError(f"sizes of a net and segments are at least 1, and n_head at least 0, got {self}")
         if self.pool not in ("last", "all"):
             raise SettingError(f"pool is {self.pool!r}, wanted 'last' or 'all'")
         ps = (self.embedding_p, self.weight_p, self.hidden_p, self.output_p)
@@ -93,6 +97,20 @@ class AWDLSTMConfig:
     def widths(self) -> list[int]:
         """Widths of the embedding and of each LSTM layer's output."""
         return [self.n_embedding, *[self.n_hidden] * (self.n_layers - 1), self.n_embedding]
+
+    @property
+    def pooled(self) -> range:
+        """Indices of the LSTM layers that the classifier pools."""
+        return range(0 if self.pool == "all" else self.n_layers - 1, self.n_layers)
+
+    @property
+    def n_pools(self) -> int:
+        """Pooled features of each unit of a pooled layer: the last, the maximum, the mean, and those of segments."""
+        return 3 + (self.segments if self.segments > 1 else 0)
+
+    def n_features(self, layers: Sequence[int] | None = None) -> int:
+        """Return the number of pooled features of some of the pooled layers, or of all."""
+        return self.n_pools * sum(self.widths[1 + i] for i in (self.pooled if layers is None else layers))
 
 
 SIZES: dict[str, AWDLSTMConfig] = {
@@ -291,8 +309,7 @@ class Classifier(nn.Module):
         self.vocab, self.config, self.classes = vocab, config, tuple(classes)
         self.window, self.anchor, self.card = window, anchor, dict(card or {})
         self.encoder = AWDLSTM(len(vocab), config)
-        widths = config.widths[1:] if config.pool == "all" else config.widths[-1:]
-        self.head = _head(3 * sum(widths), len(classes), config)
+        self.head = _head(config.n_features(), len(classes), config)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> ClassifierOutput:
         """Score the classes.
@@ -306,7 +323,7 @@ class Classifier(nn.Module):
         """
         raw, _ = self.encoder(ids)
         mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        pooled = [concat_pool(x, lengths, mask) for x in (raw if self.config.pool == "all" else raw[-1:])]
+        pooled = [concat_pool(raw[i], lengths, mask, self.config.segments) for i in self.config.pooled]
         return ClassifierOutput(self.head(torch.cat(pooled, dim=1)), raw[-1], mask)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
@@ -352,8 +369,26 @@ def _head(n_features: int, n_classes: int, config: AWDLSTMConfig) -> nn.Sequenti
     )
 
 
-def concat_pool(x: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
-    """Join the last, the maximal and the mean output over real k-mers.
+class Past(NamedTuple):
+    """What was pooled of each record before the k-mers that are read now.
+
+    Attributes
+    ----------
+    lengths : int64 Tensor (batch,)
+        k-mers read.
+    high : float32 Tensor (batch, width)
+        Maximum of the outputs over them; minus infinity where there were none.
+    sums : float32 Tensor (batch, segments, width)
+        Sum of the outputs over those of each segment of the whole record.
+    """
+
+    lengths: Tensor
+    high: Tensor
+    sums: Tensor
+
+
+def concat_pool(x: Tensor, lengths: Tensor, mask: Tensor, segments: int = 1, past: Past | None = None) -> Tensor:
+    """Join the last, the maximal and the mean output over real k-mers, and the mean over each of several segments.
 
     Parameters
     ----------
@@ -363,14 +398,96 @@ def concat_pool(x: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
         Number of real k-mers.
     mask : bool Tensor (batch, time)
         True at real k-mers.
+    segments : int
+        Into how many to divide each record.
+    past : Past, optional
+        What comes before `x`, if that is not the whole record.
 
     Returns
     -------
-    float32 Tensor (batch, 3 * width)
+    float32 Tensor (batch, n_pools * width)
+        As `pooled_features` joins them.
     """
     last = x[torch.arange(len(x), device=x.device), lengths - 1]
-    low = high = x
-    if not mask.all():  # masking reads and writes all of x, which costs as much as an LSTM layer's forward pass
-        low, high = (x.masked_fill(~mask[..., None], value) for value in (0.0, -torch.inf))
-    mean = low.sum(dim=1, dtype=torch.float32) / lengths[:, None]
-    return torch.cat([last.float(), high.max(dim=1).values.float(), mean], dim=1)
+    # masking reads and writes all of x, which costs as much as an LSTM layer's forward pass
+    high = (x if mask.all() else x.masked_fill(~mask[..., None], -torch.inf)).max(dim=1).values
+    if past is None:
+        return pooled_features(last, high, segment_sums(x, mask, 0, lengths, segments), lengths)
+    whole = past.lengths + lengths
+    sums = past.sums + segment_sums(x, mask, past.lengths, whole, segments)
+    return pooled_features(last, torch.maximum(high, past.high), sums, whole)
+
+
+def segment_sums(x: Tensor, mask: Tensor, before: Tensor | int, lengths: Tensor, segments: int) -> Tensor:
+    """Sum outputs over the k-mers of each segment.
+
+    Parameters
+    ----------
+    x : float Tensor (batch, time, width)
+        A layer's output over a stretch of each record.
+    mask : bool Tensor (batch, time)
+        True at real k-mers.
+    before : int64 Tensor (batch,) or int
+        How many k-mers of each record come before the stretch.
+    lengths : int64 Tensor (batch,)
+        k-mers of each whole record.
+    segments : int
+        Into how many to divide each record.
+
+    Returns
+    -------
+    float32 Tensor (batch, segments, width)
+    """
+    batch, time, width = x.shape
+    rows = torch.arange(batch, device=x.device)[:, None]
+    positions = torch.as_tensor(before, device=x.device).reshape(-1, 1) + torch.arange(time, device=x.device)
+    nowhere = batch * segments
+    where = (rows * segments + segment_of(positions, lengths[:, None], segments)).masked_fill(~mask, nowhere)
+    sums = torch.zeros(nowhere + 1, width, device=x.device)
+    return sums.index_add(0, where.flatten(), x.flatten(0, 1).float())[:nowhere].unflatten(0, (batch, segments))
+
+
+def segment_of(positions: Tensor, lengths: Tensor, segments: int) -> Tensor:
+    """Return the segment in which the k-mers at some indices of records of some lengths lie (int64, broadcast).
+
+    Examples
+    --------
+    >>> segment_of(torch.arange(7), torch.tensor(7), 3).tolist()
+    [0, 0, 0, 1, 1, 2, 2]
+    """
+    return (positions * segments // lengths.clamp(min=1)).clamp(max=segments - 1)
+
+
+def segment_starts(lengths: Tensor, segments: int) -> Tensor:
+    """Return where each segment of records of some lengths (batch,) begins and the last ends (batch, segments + 1).
+
+    Examples
+    --------
+    >>> segment_starts(torch.tensor([7, 2]), 3).tolist()
+    [[0, 3, 5, 7], [0, 1, 2, 2]]
+    """
+    return -(-torch.arange(segments + 1, device=lengths.device) * lengths[:, None] // segments)
+
+
+def pooled_features(last: Tensor, high: Tensor, sums: Tensor, lengths: Tensor) -> Tensor:
+    """Join what a layer's outputs are pooled to.
+
+    Parameters
+    ----------
+    last, high : float Tensor (batch, width)
+        The last and the maximal output.
+    sums : float Tensor (batch, segments, width)
+        Sum of the outputs over each segment.
+    lengths : int64 Tensor (batch,)
+        k-mers of each record.
+
+    Returns
+    -------
+    float32 Tensor (batch, n_pools * width)
+        Last, maximum and mean; then, of more than one segment, the mean over each, 0 over those without a k-mer.
+    """
+    columns = [last, high, sums.sum(dim=1) / lengths[:, None]]
+    if (segments := sums.shape[1]) > 1:
+        sizes = segment_starts(lengths, segments).diff(dim=1).clamp(min=1)
+        columns.append((sums / sizes[..., None]).flatten(1))
+    return torch.cat([column.float() for column in columns], dim=1)

@@ -264,7 +264,7 @@ def _can_be_kept(net: Thawed, parts: list[ClassifierBatches], recipe: Recipe) ->
     if net.n_frozen == 0:
         return False
     config = net.net.config
-    n_features = 3 * sum(config.widths[1 + i] for i in net.pooled if i < net.n_frozen)
+    n_features = config.n_features([i for i in config.pooled if i < net.n_frozen])
     n_bytes = sum(4 * n_features * len(part.rows) for part in parts)
     if net.n_frozen < config.n_layers:
         if any(part.max_backprop is not None and part.longest > part.max_backprop for part in parts):

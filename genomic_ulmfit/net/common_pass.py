@@ -2,18 +2,21 @@
 
 The row is cut into chunks that are read side by side, each from a warm-up before its begin. Positions lie on a grid of
 cells of `CELL` k-mers. Kept are the states at the grid's lines and how long they will be heard
-(`genomic_ulmfit.net.echo`), the pooled layers' outputs, and their sums and maxima over 1, 2, 4, ... cells.
+(`genomic_ulmfit.net.echo`), the pooled layers' outputs, their running sums, and their maxima over 1, 2, 4, ... cells.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
+from genomic_ulmfit.net.awd_lstm import segment_starts
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.echo import Echo
 from genomic_ulmfit.net.engine import Engine, Pool
@@ -93,14 +96,18 @@ class CommonPass:
             k-mers of each whole row.
         """
         first, last = (positions - self.begin) // CELL, (ends - self.begin) // CELL
-        for level, (sums, highs) in enumerate(self._levels):
+        for level, highs in enumerate(self._levels):
             rows = ((last - first) >> level & 1).nonzero()[:, 0]
-            pool.merge(rows, [x[first[rows]] for x in sums], [x[first[rows]] for x in highs])
+            pool.raise_highs(rows, [x[first[rows]] for x in highs])
             first[rows] += 1 << level
         for offset in range(CELL - 1):
             rows = (offset < (ends - self.begin) % CELL).nonzero()[:, 0]
-            outputs = [x[last[rows] * CELL + offset] for x in self._outputs]
-            pool.merge(rows, outputs, outputs)
+            pool.raise_highs(rows, [x[last[rows] * CELL + offset] for x in self._outputs])
+        edges = (ends - lengths)[:, None] + segment_starts(lengths, self.engine.segments)
+        edges = edges.clamp(min=positions[:, None]) - self.begin
+        for sums, totals in zip(pool.sums, self._totals, strict=True):
+            for segment, (left, right) in enumerate(pairwise(edges.unbind(dim=1))):
+                sums[:, segment] += totals[right] - totals[left]
         return pool.features([x[ends - self.begin - 1] for x in self._outputs], lengths)
 
     def _read(self, text: Tensor, warm_up: int) -> Echo:
@@ -124,6 +131,7 @@ class CommonPass:
                 echoes[-1].add(state, n)
         self._lines = lines
         self._outputs = [kept.flatten(0, 1) for kept in self._outputs]
+        self._totals = [F.pad(kept.cumsum(dim=0, dtype=torch.float64), (0, 0, 1, 0)) for kept in self._outputs]
         return Echo.interleaved(echoes)
 
     def _from_each(self, cells: Echo, ahead: int) -> Echo:
@@ -153,14 +161,13 @@ class CommonPass:
             reach[i] = reach[i + 1] if fits[i] else i + 1
         return torch.tensor(reach, device=self.engine.device)
 
-    def _pyramid(self) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """Return sums and maxima of the outputs from each cell on over 1, 2, 4, ... cells."""
-        cells = [x.unflatten(0, (-1, CELL)) for x in self._outputs]
-        sums, highs = [x.sum(dim=1) for x in cells], [x.amax(dim=1) for x in cells]
-        levels = [(sums, highs)]
-        while (width := 1 << (len(levels) - 1)) * 2 <= len(sums[0]) + width - 1:
-            sums, highs = [x[:-width] + x[width:] for x in sums], [torch.maximum(x[:-width], x[width:]) for x in highs]
-            levels.append((sums, highs))
+    def _pyramid(self) -> list[list[Tensor]]:
+        """Return maxima of the outputs from each cell on over 1, 2, 4, ... cells."""
+        highs = [x.unflatten(0, (-1, CELL)).amax(dim=1) for x in self._outputs]
+        levels = [highs]
+        while (width := 1 << (len(levels) - 1)) * 2 <= len(highs[0]) + width - 1:
+            highs = [torch.maximum(x[:-width], x[width:]) for x in highs]
+            levels.append(highs)
         return levels
 
 

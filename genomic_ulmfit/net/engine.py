@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genomic_ulmfit.errors import PrecisionError, SettingError
-from genomic_ulmfit.net.awd_lstm import Classifier
+from genomic_ulmfit.net.awd_lstm import Classifier, pooled_features, segment_of
 from genomic_ulmfit.net.batches import Ids, by_length, pad
 from genomic_ulmfit.net.recurrence import Recurrence, State
 from genomic_ulmfit.net.workers import in_order, n_workers
@@ -181,16 +181,14 @@ class Engine:
     def __init__(self, model: Classifier, *, device: torch.device, bf16: bool = False) -> None:
         self.recurrence = Recurrence(model.encoder, device=device, bf16=bf16)
         self.device, self.bf16, self.n_classes = device, bf16, len(model.classes)
-        widths = model.config.widths[1:]
-        layers = range(len(widths)) if model.config.pool == "all" else [len(widths) - 1]
-        self.pooled = [(layer, widths[layer]) for layer in layers]
-        self.n_features = 3 * sum(width for _, width in self.pooled)
+        self.pooled = [(layer, model.config.widths[1 + layer]) for layer in model.config.pooled]
+        self.segments, self.n_features = model.config.segments, model.config.n_features()
         self.head = copy.deepcopy(model.head).to(device).eval()
 
     def pool(self, n: int) -> Pool:
         """Return the pool of `n` rows that have read nothing."""
         widths = [self.recurrence.widths[layer] for layer, _ in self.pooled]
-        sums = [torch.zeros(n, width, dtype=torch.float64, device=self.device) for width in widths]
+        sums = [torch.zeros(n, self.segments, width, dtype=torch.float64, device=self.device) for width in widths]
         highs = [torch.full((n, width), -torch.inf, device=self.device) for width in widths]
         return Pool(self.pooled, sums, highs)
 
@@ -228,8 +226,8 @@ class Engine:
         Returns
         -------
         float32 array, shape (n_rows, n_features)
-            Of each pooled layer, lowest first, the last, the maximal and the mean output. All rows are held at once: at
-            the small config's 1,536 features 100,000 rows are 0.6 GB.
+            Of each pooled layer, lowest first, what `pooled_features` joins. All rows are held at once: at the small
+            config's 1,536 features 100,000 rows are 0.6 GB.
         """
         return self._read(rows, lambda pooled: pooled.cpu().numpy(), self.n_features, batch_size, advance)
 
@@ -264,9 +262,10 @@ class Engine:
         ids, lengths = pad(rows)
         n_rows = (lengths[None, :] > torch.arange(ids.shape[1])[:, None]).sum(dim=1).tolist()
         state, pool = self.recurrence.zero(len(rows)), self.pool(len(rows))
-        for n in self.recurrence.walk(ids.t().contiguous().to(self.device), state, n_rows):
-            pool.add(state, n)
-        return pool.features(state, lengths.to(self.device))
+        lengths = lengths.to(self.device)
+        for position, n in enumerate(self.recurrence.walk(ids.t().contiguous().to(self.device), state, n_rows)):
+            pool.add(state, n, segment_of(torch.full_like(lengths, position), lengths, self.segments))
+        return pool.features(state, lengths)
 
 
 @dataclass
@@ -277,7 +276,7 @@ class Pool:
     ----------
     layers : list of (int, int)
         Index and width of each pooled layer.
-    sums : list of float64 Tensor (n, padded width)
+    sums : list of float64 Tensor (n, segments, padded width)
     highs : list of float32 Tensor (n, padded width)
     """
 
@@ -294,22 +293,24 @@ class Pool:
         for mine, given in zip(self.sums + self.highs, other.sums + other.highs, strict=True):
             mine[rows] = given
 
-    def add(self, state: State, n: int) -> None:
-        """Take in the first `n` rows of a time step."""
-        for (layer, _), total, high in zip(self.layers, self.sums, self.highs, strict=True):
+    def add(self, state: State, n: int, segments: Tensor | None = None) -> None:
+        """Take in the first `n` rows of a time step, which lies in one of their `segments` (int64, n or more)."""
+        rows = torch.arange(n, device=self.highs[0].device)
+        for (layer, _), sums, high in zip(self.layers, self.sums, self.highs, strict=True):
             h = state.h[layer][:n]
-            total[:n].add_(h)
+            if sums.shape[1] == 1 or segments is None:
+                sums[:n, 0].add_(h)
+            else:
+                sums[rows, segments[:n]] += h
             torch.maximum(high[:n], h, out=high[:n])
 
-    def merge(self, rows: Tensor, sums: list[Tensor], highs: list[Tensor]) -> None:
-        """Take in what other time steps have come to, for some of the rows."""
-        for mine, given in zip(self.sums, sums, strict=True):
-            mine[rows] += given
+    def raise_highs(self, rows: Tensor, highs: list[Tensor]) -> None:
+        """Take in the maxima of other time steps, for some of the rows."""
         for mine, given in zip(self.highs, highs, strict=True):
             mine[rows] = torch.maximum(mine[rows], given)
 
     def features(self, last: State | list[Tensor], lengths: Tensor) -> Tensor:
-        """Join the last, the maximal and the mean output, float32 (n, n_features), as the head reads them.
+        """Join what the layers were pooled to, float32 (n, n_features), as the head reads it.
 
         Parameters
         ----------
@@ -320,9 +321,11 @@ class Pool:
         """
         if isinstance(last, State):
             last = [last.h[layer] for layer, _ in self.layers]
-        columns = []
-        for (_, width), h, total, high in zip(self.layers, last, self.sums, self.highs, strict=True):
-            columns += [x[:, :width] for x in (h, high, (total / lengths[:, None]).float())]
+        found = zip(self.layers, last, self.highs, self.sums, strict=True)
+        columns = [
+            pooled_features(h[:, :width], high[:, :width], sums[..., :width], lengths)
+            for (_, width), h, high, sums in found
+        ]
         return torch.cat(columns, dim=1)
 
 

@@ -116,7 +116,7 @@ def forward_copies(
 
 def _groups(model: Classifier, work: Iterable[_Item]) -> Iterator[list[_Item]]:
     """Put as many records together as may be held at once."""
-    a_place = 10 * sum(model.config.widths[1:])  # floats, at most: see `Kept`
+    a_place = (6 + 4 * model.config.segments) * sum(model.config.widths[1:])  # floats, at most: see `Kept`
     most = _KEPT_FLOATS // a_place * EVERY
     group: list[_Item] = []
     longest = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Engine, best_device
 from genomic_ulmfit.progress import progress_bar
 
-__all__ = ["PENALTIES", "LinearFit", "fit_probe", "pooled_outputs", "regress", "set_head"]
+__all__ = ["PENALTIES", "LinearFit", "blocks_of", "fit_probe", "pooled_outputs", "regress", "set_head"]
 
 PENALTIES = tuple(float(c) for c in np.logspace(-5, 0, 11).round(7))
 _FOLDS = 5
@@ -59,11 +60,12 @@ def fit_probe(
     targets: NDArray[np.int64],
     *,
     pools: Sequence[PoolName] = ("all", "last"),
+    segments: Sequence[int] = (1,),
     seed: int = 0,
     bf16: bool = False,
     device: str | None = None,
     progress: bool = True,
-) -> tuple[PoolName, LinearFit]:
+) -> tuple[PoolName, int, LinearFit]:
     """Find the linear layer that tells labelled rows apart by what a language model makes of them.
 
     Parameters
@@ -76,6 +78,8 @@ def fit_probe(
         Class index of each record; two of each class at least.
     pools : sequence of {"all", "last"}
         Which LSTM layers to pool: of several, the one with the lowest loss in cross-validation.
+    segments : sequence of int
+        Into how many segments to divide a record, chosen likewise; one number above 1 at most.
     seed, bf16, device, progress
         As in `regress` and `pooled_outputs`.
 
@@ -83,26 +87,44 @@ def fit_probe(
     -------
     pool : {"all", "last"}
         What was taken.
+    n_segments : int
+        What was taken.
     fit : LinearFit
-        For `set_head` of a classifier with ``n_head=0`` and that pool.
+        For `set_head` of a classifier with ``n_head=0``, that pool and so many segments.
     """
-    features, widths = pooled_outputs(model, rows, bf16=bf16, device=device, progress=progress)
-    fits: list[tuple[PoolName, LinearFit]] = []
-    for pool in pools:
-        used = widths if pool == "all" else widths[-3:]
-        fits.append((pool, regress(features[:, -sum(used) :], targets, used, seed=seed)))
-    return min(fits, key=lambda found: found[1].loss)
+    features, widths = pooled_outputs(model, rows, segments=max(segments), bf16=bf16, device=device, progress=progress)
+    fits: list[tuple[PoolName, int, LinearFit]] = []
+    for pool, n in product(pools, segments):
+        used = blocks_of(len(widths), model.config.n_layers, pool, n)
+        columns = features[:, np.repeat(used, widths)]
+        fits.append((pool, n, regress(columns, targets, np.array(widths)[used].tolist(), seed=seed)))
+    return min(fits, key=lambda found: found[2].loss)
+
+
+def blocks_of(n_blocks: int, n_layers: int, pool: PoolName, segments: int) -> NDArray[np.bool_]:
+    """Tell which blocks of pooled outputs a head reads that pools some layers, as a whole (1) or by segments too.
+
+    Examples
+    --------
+    >>> blocks_of(10, 2, "all", 1).astype(int)  # two layers: last, maximum, mean, and the means of two segments
+    array([1, 1, 1, 0, 0, 1, 1, 1, 0, 0])
+    >>> blocks_of(10, 2, "last", 2).astype(int)
+    array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+    """
+    layer, place = np.divmod(np.arange(n_blocks), n_blocks // n_layers)
+    return ((layer == n_layers - 1) | (pool == "all")) & ((place < 3) | (segments > 1))
 
 
 def pooled_outputs(
     model: LanguageModel,
     rows: Sequence[Ids],
     *,
+    segments: int = 1,
     bf16: bool = False,
     device: str | None = None,
     progress: bool = True,
 ) -> tuple[NDArray[np.float32], list[int]]:
-    """Read rows once and keep the last, the maximal and the mean output of every LSTM layer.
+    """Read rows once and keep what the outputs of every LSTM layer are pooled to.
 
     Parameters
     ----------
@@ -110,6 +132,8 @@ def pooled_outputs(
         Left as it is.
     rows : sequence of unsigned integer array, each of shape (n_kmers,)
         Ids of each record.
+    segments : int
+        Into how many to divide each record.
     bf16 : bool
         Read in bf16.
     device : str, optional
@@ -122,16 +146,16 @@ def pooled_outputs(
     features : float32 array, shape (n_records, n_features)
         As `Engine.features` gives them, the last layer's at the end.
     widths : list of int
-        Of the blocks of columns that belong together: three for each layer.
+        Of the blocks of columns that belong together: for each layer three, and one for each of several segments.
     """
-    config = dataclasses.replace(model.config, n_head=0, pool="all")
+    config = dataclasses.replace(model.config, n_head=0, pool="all", segments=segments)
     with torch.random.fork_rng(devices=[]):  # making a net draws weights
         reader = Classifier(model.vocab, config, ["background", "x"])  # for its layers: the head is not looked at
     reader.encoder.load_state_dict(model.encoder.state_dict())
     engine = Engine(reader, device=best_device(device), bf16=bf16)
     with progress_bar("probe", len(rows), unit="records", show=progress) as bar:
         features = engine.features(rows, advance=bar.advance)
-    return features, [width for _, width in engine.pooled for _ in range(3)]
+    return features, [width for _, width in engine.pooled for _ in range(config.n_pools)]
 
 
 def set_head(model: Classifier, fit: LinearFit) -> None:
@@ -170,13 +194,26 @@ def regress(
     scale = _block_scales(features.var(axis=0, dtype=np.float64), widths)
     standardised = features - mean
     standardised /= scale
-    penalty, loss = _best_penalty(standardised, targets, seed)
-    model = _regression(penalty).fit(standardised, targets)
-    weights = model.coef_ / scale
+    coordinates, axes = _in_their_span(standardised)
+    penalty, loss = _best_penalty(coordinates, targets, seed)
+    model = _regression(penalty).fit(coordinates, targets)
+    weights = (model.coef_ if axes is None else model.coef_ @ axes) / scale
     bias = model.intercept_ - weights @ mean
     if len(weights) == 1:
         weights, bias = (np.concatenate([np.zeros_like(x), x]) for x in (weights, bias))
     return LinearFit(weights, bias, penalty, loss)
+
+
+def _in_their_span(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return fewer records than features as coordinates on as many axes as there are records, and those axes.
+
+    The best weights lie in the span of the records, and the penalty is the same along any axes at right angles: so it
+    is the same regression, of far fewer numbers (Hastie & Tibshirani 2004, doi:10.1093/biostatistics/kxh010).
+    """
+    if len(x) >= x.shape[1]:
+        return x, None
+    u, lengths, axes = np.linalg.svd(x, full_matrices=False)
+    return u * lengths, axes
 
 
 def _block_scales(variances: NDArray[np.float64], widths: Sequence[int]) -> NDArray[np.float64]:

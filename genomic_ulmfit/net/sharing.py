@@ -22,6 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genomic_ulmfit.net.awd_lstm import segment_of
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.common_pass import CELL, CommonPass
 from genomic_ulmfit.net.engine import Engine, PlainEngine, Pool, softmax
@@ -36,7 +37,8 @@ _WATCHED = 64  # of each call's in reduced precision
 _FEWEST = 512  # windows that are worth a sample
 _WARM_UPS = 1.25  # k-mers of a common pass with its warm-ups, by its length, about
 _GAIN = 1.3  # reading fewer k-mers by this factor is worth the work of sharing
-_WINDOWS, _SPAN = 4096, 2**16  # windows of a block, k-mers between its first and last: what is held in memory
+_WINDOWS, _SPAN = 4096, 2**15  # windows of a block, k-mers between its first and last: what is held in memory, and
+_SUMS = 2**25  # sums of outputs over segments of its windows
 # Difference of outputs, from here on, at which a window joins, by bf16: rounding to it keeps states apart. The first
 # is taken with which the sample's probabilities differ from those of whole windows by less than _DRIFT / _MARGIN. A
 # block whose checked windows differ by more than _DRIFT is read again.
@@ -174,7 +176,8 @@ class _Sharer:
 
     def read(self, ids: Ids, starts: NDArray[np.int64]) -> Iterator[_Block]:
         """Read windows at sorted `starts`, block by block."""
-        blocks = _blocks(starts, n_workers(self.engine.device))
+        sums = self.engine.segments * sum(width for _, width in self.engine.pooled)
+        blocks = _blocks(starts, min(_WINDOWS, max(1, _SUMS // sums)), n_workers(self.engine.device))
         return in_order(lambda block: self._checked(ids, block), blocks, self.engine.device)
 
     def _checked(self, ids: Ids, starts: NDArray[np.int64]) -> _Block:
@@ -262,8 +265,10 @@ class _Readers:
             steps = torch.arange(int(lengths[batch[0]]), device=engine.device)[:, None]
             ids = text[(self.position[batch] + steps).clamp(max=len(text) - 1)]
             state, pool = self.state[batch], self.pool[batch]
+            position, whole = (self.position - self.start)[batch], (self.end - self.start)[batch]
             for n in engine.recurrence.walk(ids, state, (lengths[batch] > steps).sum(dim=1).tolist()):
-                pool.add(state, n)
+                pool.add(state, n, segment_of(position, whole, engine.segments))
+                position = position + 1
             self.state[batch], self.pool[batch] = state, pool
         self.position = to
 
@@ -273,9 +278,9 @@ def _to_line(n: int) -> int:
     return max(CELL, -(-n // CELL) * CELL)
 
 
-def _blocks(starts: NDArray[np.int64], workers: int) -> list[NDArray[np.int64]]:
+def _blocks(starts: NDArray[np.int64], windows: int, workers: int) -> list[NDArray[np.int64]]:
     """Cut sorted starts into runs of few enough windows within few enough k-mers, an even number for each worker."""
-    rounds = math.ceil(len(starts) / (_WINDOWS * workers))
+    rounds = math.ceil(len(starts) / (windows * workers))
     most = math.ceil(len(starts) / (rounds * workers))
     blocks, first = [], 0
     while first < len(starts):

@@ -14,9 +14,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from genomic_ulmfit.net.awd_lstm import AWDLSTM, Classifier, ClassifierOutput, LayerState, concat_pool
+from genomic_ulmfit.net.awd_lstm import (
+    AWDLSTM,
+    Classifier,
+    ClassifierOutput,
+    LayerState,
+    Past,
+    concat_pool,
+    segment_sums,
+)
 
-__all__ = ["Below", "FromKept", "Past", "Thawed", "read_past"]
+__all__ = ["Before", "Below", "FromKept", "Thawed", "read_past"]
 
 _TOKENS = 2**15  # k-mers read at a time: a few hundred MB of gates in a layer of 1,150 units
 
@@ -37,22 +45,20 @@ class Thawed(nn.Module):
     def __init__(self, net: Classifier, n_frozen: int = 0, max_backprop: int | None = None) -> None:
         super().__init__()
         self.net, self.n_frozen, self.max_backprop = net, n_frozen, max_backprop
-        n_layers = net.config.n_layers
-        self.pooled = range(n_layers) if net.config.pool == "all" else range(n_layers - 1, n_layers)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> ClassifierOutput:
         """Score the classes of `ids` (int64, batch x time, padded on the right) with `lengths` (int64, batch)."""
         ids, lengths, past = self.cut(ids, lengths)
         return self.above(*self.below(ids, lengths, past), lengths, past)
 
-    def cut(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Past | None]:
+    def cut(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Before | None]:
         """Read all but the last k-mers; return those, their number, and what was read before them."""
         if self.max_backprop is None or int(lengths.max()) <= self.max_backprop:
             return ids, lengths, None
         n_past = (lengths - self.max_backprop).clamp(min=0)
-        return last_kmers(ids, n_past), lengths - n_past, read_past(self.net.encoder, ids, n_past)
+        return last_kmers(ids, n_past), lengths - n_past, read_past(self.net.encoder, ids, n_past, lengths)
 
-    def below(self, ids: Tensor, lengths: Tensor, past: Past | None = None) -> tuple[Tensor, Tensor]:
+    def below(self, ids: Tensor, lengths: Tensor, past: Before | None = None) -> tuple[Tensor, Tensor]:
         """Run the frozen layers.
 
         Returns
@@ -71,19 +77,23 @@ class Thawed(nn.Module):
             x = encoder.embed(ids, training=False)
             for i in range(self.n_frozen):
                 x, _ = encoder.run_layer(i, x, None if past is None else past.state[i], training=False)
-                if i in self.pooled:
-                    features.append(_pool(i, x, lengths, mask, past))
+                if i in self.net.config.pooled:
+                    features.append(self._pool(i, x, lengths, mask, past))
         return x[:, :0] if self.n_frozen == len(encoder.layers) else x, torch.cat(features, dim=1)
 
-    def above(self, x: Tensor, features: Tensor, lengths: Tensor, past: Past | None = None) -> ClassifierOutput:
+    def above(self, x: Tensor, features: Tensor, lengths: Tensor, past: Before | None = None) -> ClassifierOutput:
         """Run the layers that learn, and the head, on what `below` gave."""
         encoder, mask = self.net.encoder, _mask(x, lengths)
         pooled = [features]
         for i in range(self.n_frozen, len(encoder.layers)):
             x, _ = encoder.run_layer(i, x, None if past is None else past.state[i], self.training)
-            if i in self.pooled:
-                pooled.append(_pool(i, x, lengths, mask, past))
+            if i in self.net.config.pooled:
+                pooled.append(self._pool(i, x, lengths, mask, past))
         return ClassifierOutput(self.net.head(torch.cat(pooled, dim=1)), x, mask)
+
+    def _pool(self, i: int, x: Tensor, lengths: Tensor, mask: Tensor, past: Before | None) -> Tensor:
+        """Pool layer `i`'s output, and what was pooled of it before."""
+        return concat_pool(x, lengths, mask, self.net.config.segments, None if past is None else past.pooled[i])
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """Return those of the classifier."""
@@ -119,33 +129,23 @@ class FromKept(nn.Module):
 
 
 @dataclass(frozen=True)
-class Past:
+class Before:
     """What was read of each record before the k-mers that send gradients back.
 
     Attributes
     ----------
-    lengths : int64 Tensor (batch,)
-        k-mers read.
     state : list of LayerState
         Each layer's state after them; zero where there were none.
-    high, total : list of float32 Tensor (batch, width)
-        Maximum and sum of each layer's output over them; minus infinity and zero where there were none.
+    pooled : list of Past
+        What each layer's outputs over them were pooled to.
     """
 
-    lengths: Tensor
     state: list[LayerState]
-    high: list[Tensor]
-    total: list[Tensor]
-
-    def joined(self, i: int, pooled: Tensor, lengths: Tensor) -> Tensor:
-        """Make layer `i`'s pooled features of the last k-mers, of which there are `lengths`, those of all k-mers."""
-        last, high, mean = pooled.chunk(3, dim=1)
-        total = mean * lengths[:, None] + self.total[i]
-        return torch.cat([last, torch.maximum(high, self.high[i]), total / (lengths + self.lengths)[:, None]], dim=1)
+    pooled: list[Past]
 
 
 @torch.no_grad()
-def read_past(encoder: AWDLSTM, ids: Tensor, n_past: Tensor) -> Past:
+def read_past(encoder: AWDLSTM, ids: Tensor, n_past: Tensor, lengths: Tensor) -> Before:
     """Read the first k-mers of each row, a stretch at a time, without gradients and dropout.
 
     The rows end together and begin when their turn comes: so a stretch has no padding, and the states at the end are
@@ -159,9 +159,12 @@ def read_past(encoder: AWDLSTM, ids: Tensor, n_past: Tensor) -> Past:
         k-mer ids.
     n_past : int64 Tensor (batch,)
         How many to read of each row.
+    lengths : int64 Tensor (batch,)
+        k-mers of each whole row.
     """
-    widths, batch, device = encoder.config.widths[1:], len(ids), ids.device
-    h, c, high, total = ([torch.zeros(batch, width, device=device) for width in widths] for _ in range(4))
+    widths, segments, batch = encoder.config.widths[1:], encoder.config.segments, len(ids)
+    h, c, high = ([torch.zeros(batch, width, device=ids.device) for width in widths] for _ in range(3))
+    sums = [torch.zeros(batch, segments, width, device=ids.device) for width in widths]
     for values in high:
         values.fill_(-torch.inf)
     order = n_past.argsort(descending=True)
@@ -171,13 +174,16 @@ def read_past(encoder: AWDLSTM, ids: Tensor, n_past: Tensor) -> Past:
     for start, stop in pairwise(edges):
         rows = order[: sum(begin <= start for begin in ahead)]
         x = torch.stack([ids[row, start - a : stop - a] for row, a in zip(rows.tolist(), ahead, strict=False)])
+        read = start - torch.tensor(ahead[: len(rows)], device=ids.device)  # of each row, before this stretch
+        real = torch.ones(x.shape, dtype=torch.bool, device=ids.device)
         x = encoder.embed(x, training=False)
         for i in range(len(widths)):
             x, (h_after, c_after) = encoder.run_layer(i, x, (h[i][rows][None], c[i][rows][None]), training=False)
             h[i][rows], c[i][rows] = h_after[0].float(), c_after[0].float()
             high[i][rows] = torch.maximum(high[i][rows], x.max(dim=1).values.float())
-            total[i][rows] += x.sum(dim=1, dtype=torch.float32)
-    return Past(n_past, [(h_[None], c_[None]) for h_, c_ in zip(h, c, strict=True)], high, total)
+            sums[i][rows] += segment_sums(x, real, read, lengths[rows], segments)
+    pooled = [Past(n_past, *found) for found in zip(high, sums, strict=True)]
+    return Before([(h_[None], c_[None]) for h_, c_ in zip(h, c, strict=True)], pooled)
 
 
 def last_kmers(ids: Tensor, n_past: Tensor) -> Tensor:
@@ -185,11 +191,6 @@ def last_kmers(ids: Tensor, n_past: Tensor) -> Tensor:
     width = ids.shape[1] - int(n_past.min())
     columns = n_past[:, None] + torch.arange(width, device=ids.device)
     return ids.gather(1, columns.clamp(max=ids.shape[1] - 1))
-
-
-def _pool(i: int, x: Tensor, lengths: Tensor, mask: Tensor, past: Past | None) -> Tensor:
-    pooled = concat_pool(x, lengths, mask)
-    return pooled if past is None else past.joined(i, pooled, lengths)
 
 
 def _mask(x: Tensor, lengths: Tensor) -> Tensor:

@@ -47,10 +47,10 @@ def test_a_model_goes_home_as_it_came(model):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def random_classifier(n_layers, pool, seed=0) -> Classifier:
+def random_classifier(n_layers, pool, seed=0, segments=1) -> Classifier:
     """A net with weights large enough that its answers differ, and batch norms that have seen something."""
     torch.manual_seed(seed)
-    config = AWDLSTMConfig(n_embedding=12, n_hidden=33, n_layers=n_layers, n_head=7, pool=pool)
+    config = AWDLSTMConfig(n_embedding=12, n_hidden=33, n_layers=n_layers, n_head=7, pool=pool, segments=segments)
     model = Classifier(KmerVocab(k=2), config, ["background", "x"])
     for parameter in model.encoder.parameters():
         parameter.data *= 3
@@ -63,8 +63,9 @@ def random_classifier(n_layers, pool, seed=0) -> Classifier:
 
 @pytest.mark.parametrize("pool", ["last", "all"])
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
-def test_the_engine_gives_what_the_plain_net_gives(n_layers, pool):
-    plain = random_classifier(n_layers, pool)
+@pytest.mark.parametrize("segments", [1, 5])
+def test_the_engine_gives_what_the_plain_net_gives(n_layers, pool, segments):
+    plain = random_classifier(n_layers, pool, segments=segments)
     rng = np.random.default_rng(n_layers)
     rows = [rng.integers(2, 18, n).astype(np.uint8) for n in [1, 2, 40, 3, 90, 90, 17, 1]]
     expected = softmax(PlainEngine(plain, torch.device("cpu")).logits(rows))

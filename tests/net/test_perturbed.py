@@ -15,10 +15,12 @@ BASES = np.frombuffer(b"ACGT", np.uint8)
 KINDS = [(1, 1), (2, 1), (3, 1), (3, 3), (4, 2), (5, 2), (6, 5), (7, 4), (8, 1), (8, 8)]
 
 
-def a_model(vocab: KmerVocab, *, pool: str = "all", forget: float = 0.0, recurrent: float = 1.0) -> Classifier:
+def a_model(
+    vocab: KmerVocab, *, pool: str = "all", segments: int = 1, forget: float = 0.0, recurrent: float = 1.0
+) -> Classifier:
     """Make a net with weights as large as trained ones; bias of forget gates and recurrent weights make memory."""
     torch.manual_seed(0)
-    config = AWDLSTMConfig(n_embedding=12, n_hidden=20, n_layers=2, n_head=7, pool=pool)
+    config = AWDLSTMConfig(n_embedding=12, n_hidden=20, n_layers=2, n_head=7, pool=pool, segments=segments)
     model = Classifier(vocab, config, ["background", "x", "y"]).eval()
     model.encoder.embedding.weight.data *= 10
     for layer in model.encoder.layers:
@@ -70,10 +72,10 @@ def test_edits_are_what_encoding_the_copy_gives(data, k, n, width, seed):
 
 
 @pytest.mark.parametrize(("k", "stride"), KINDS)
-@pytest.mark.parametrize("pool", ["last", "all"])
-def test_sharing_gives_what_every_copy_in_full_gives(k, stride, pool):
+@pytest.mark.parametrize(("pool", "segments"), [("last", 1), ("all", 1), ("all", 11)])
+def test_sharing_gives_what_every_copy_in_full_gives(k, stride, pool, segments):
     vocab = KmerVocab(k, stride)
-    model = a_model(vocab, pool=pool)
+    model = a_model(vocab, pool=pool, segments=segments)
     work = [with_edits(vocab, n, seed=n) for n in (90, 8, 31, 160, 9)]
     found = list(forward_copies(model, work, batch_size=50))
     same_answers(found, forward_copies(model, work, exact=True))

@@ -31,8 +31,9 @@ def language_model():
     return model.eval()
 
 
-def probe_of(language_model: LanguageModel, classes: str, pool: str = "all") -> Classifier:
-    model = Classifier(KmerVocab(k=2), dataclasses.replace(LINEAR, pool=pool), list(classes))
+def probe_of(language_model: LanguageModel, classes: str, pool: str = "all", segments: int = 1) -> Classifier:
+    config = dataclasses.replace(LINEAR, pool=pool, segments=segments)
+    model = Classifier(KmerVocab(k=2), config, list(classes))
     model.encoder.load_state_dict(language_model.encoder.state_dict())
     return model.eval()
 
@@ -48,8 +49,8 @@ def fitted(request, language_model):
     """A probe of 2 or 3 classes, what it learnt from, and its fit."""
     targets = np.random.default_rng(1).choice(request.param, 60, p=[[0.7, 0.3], [0.6, 0.3, 0.1]][request.param - 2])
     model, rows = probe_of(language_model, "abc"[: request.param]), rows_of(targets)
-    pool, fit = fit_probe(language_model, rows, targets, pools=["all"], device="cpu", progress=False)
-    assert pool == "all"
+    pool, segments, fit = fit_probe(language_model, rows, targets, pools=["all"], device="cpu", progress=False)
+    assert (pool, segments) == ("all", 1)
     set_head(model, fit)
     return model, rows, targets, fit
 
@@ -104,15 +105,41 @@ def test_of_several_pools_the_one_with_the_lower_loss_is_taken(language_model):
     targets = np.arange(30) % 2
     how = {"device": "cpu", "progress": False}
     each = [fit_probe(language_model, rows_of(targets), targets, pools=[pool], **how) for pool in ("all", "last")]
-    pool, fit = fit_probe(language_model, rows_of(targets), targets, **how)
-    assert [found.weights.shape[1] for _, found in each] == [sum(WIDTHS), sum(WIDTHS[-3:])]
-    assert (fit.loss, pool) == min((found.loss, name) for name, found in each)
+    pool, _, fit = fit_probe(language_model, rows_of(targets), targets, **how)
+    assert [found.weights.shape[1] for _, _, found in each] == [sum(WIDTHS), sum(WIDTHS[-3:])]
+    assert (fit.loss, pool) == min((found.loss, name) for name, _, found in each)
+
+
+@pytest.mark.parametrize("pool", ["last", "all"])
+def test_segments_are_taken_where_the_place_tells(language_model, pool):
+    """Class 1 has in its first half what class 0 has in its second."""
+    targets, rng = np.arange(40) % 2, np.random.default_rng(0)
+    halves = [[rng.integers(low, low + 6, 20) for low in (2, 12)] for _ in targets]
+    rows = [np.concatenate(both[:: 1 - 2 * t]).astype(np.uint8) for both, t in zip(halves, targets, strict=True)]
+    how = {"pools": [pool], "device": "cpu", "progress": False}
+    _, segments, fit = fit_probe(language_model, rows, targets, segments=[1, 4], **how)
+    assert segments == 4
+    model = probe_of(language_model, "ab", pool, segments)
+    set_head(model, fit)
+    np.testing.assert_array_equal(forward(model, rows, device="cpu").argmax(axis=1), targets)
+    same = fit_probe(language_model, rows, targets, segments=[4], **how)[2]
+    np.testing.assert_array_equal(same.weights, fit.weights)
 
 
 def some(n: int, width: int, targets: np.ndarray, shift: float, seed: int = 0) -> np.ndarray:
     """Features of which each is shifted in class 1."""
     rng = np.random.default_rng(seed)
     return (rng.normal(size=(n, width)) + shift * targets[:, None]).astype(np.float32)
+
+
+def test_fewer_records_than_features_have_the_regression_of_the_features_themselves():
+    targets = np.arange(40) % 3
+    features = some(40, 60, targets, 0.3)
+    fit = regress(features, targets, [60])
+    scale = np.sqrt(features.astype(np.float64).var(axis=0).sum() / 60)
+    theirs = LogisticRegression(C=fit.penalty, class_weight="balanced", max_iter=5000, tol=1e-10)
+    theirs.fit(features.astype(np.float64) / scale, targets)
+    np.testing.assert_allclose(fit.weights, theirs.coef_ / scale, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_fit():

@@ -137,7 +137,8 @@ runpy.run_path(sys.argv[1])["trained"](epochs=20, checkpoint=sys.argv[2], checkp
 def start(path: Path) -> subprocess.Popen[bytes]:
     """Train in another process, and return it when it is in the middle."""
     process = subprocess.Popen([sys.executable, "-c", TRAINING, __file__, str(path)])
-    while not path.exists() or read_state(path)[0].step < 30:
+    seen = path.with_name("seen")  # safetensors opens a file twice, between which the training may write another
+    while not path.exists() or read_state(Path(shutil.copy(path, seen)))[0].step < 30:
         assert process.poll() is None
         time.sleep(0.01)
     return process

@@ -15,10 +15,10 @@ from genomic_ulmfit.net.sharing import Slider
 CPU = torch.device("cpu")
 
 
-def net(*, memory="short", n_layers=2, pool="all", k=2) -> Classifier:
+def net(*, memory="short", n_layers=2, pool="all", k=2, segments=1) -> Classifier:
     """A net with random weights; with a long memory, its cells forget next to nothing."""
     torch.manual_seed(n_layers)
-    config = AWDLSTMConfig(n_embedding=12, n_hidden=33, n_layers=n_layers, n_head=7, pool=pool)
+    config = AWDLSTMConfig(n_embedding=12, n_hidden=33, n_layers=n_layers, n_head=7, pool=pool, segments=segments)
     model = Classifier(KmerVocab(k), config, ["background", "x"])
     for layer in model.encoder.layers:
         width = layer.hidden_size
@@ -53,8 +53,9 @@ def sample_few_windows(monkeypatch):
 
 @pytest.mark.parametrize("pool", ["last", "all"])
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
-def test_windows_that_share_their_ends_have_the_answers_of_whole_windows(n_layers, pool):
-    model, ids, starts = net(n_layers=n_layers, pool=pool), row(1500), np.arange(0, 1300, 7)
+@pytest.mark.parametrize("segments", [1, 30])
+def test_windows_that_share_their_ends_have_the_answers_of_whole_windows(n_layers, pool, segments):
+    model, ids, starts = net(n_layers=n_layers, pool=pool, segments=segments), row(1500), np.arange(0, 1300, 7)
     shared, slider = share(model, ids, starts, 200)
     expected = plain(model, ids, starts, 200)
     assert np.ptp(expected[:, 1]) > 0.005
@@ -64,9 +65,15 @@ def test_windows_that_share_their_ends_have_the_answers_of_whole_windows(n_layer
 
 
 @settings(max_examples=20)
-@given(n=st.integers(60, 150), step=st.integers(1, 30), batch_size=st.integers(1, 40), seed=st.integers(0, 9))
-def test_any_window_and_step_shares_exactly(n, step, batch_size, seed):
-    model, ids = net(), row(900, seed=seed)
+@given(
+    n=st.integers(60, 150),
+    step=st.integers(1, 30),
+    batch_size=st.integers(1, 40),
+    seed=st.integers(0, 9),
+    segments=st.sampled_from([1, 2, 7, 160]),
+)
+def test_any_window_and_step_shares_exactly(n, step, batch_size, seed, segments):
+    model, ids = net(segments=segments), row(900, seed=seed)
     starts = np.random.default_rng(seed).permutation(np.arange(seed, 900 - n, step))
     shared, _ = share(model, ids, starts, n, batch_size=batch_size)
     np.testing.assert_allclose(shared, plain(model, ids, starts, n), atol=1e-5)
@@ -166,10 +173,9 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
 
 
 def test_blocks_hold_few_windows_and_short_stretches(monkeypatch):
-    monkeypatch.setattr(sharing, "_WINDOWS", 10)
     monkeypatch.setattr(sharing, "_SPAN", 50)
     starts = np.concatenate([np.arange(0, 100, 2), np.arange(1000, 1300, 30)])
-    blocks = sharing._blocks(starts, 2)
+    blocks = sharing._blocks(starts, 10, 2)
     np.testing.assert_array_equal(np.concatenate(blocks), starts)
     assert max(map(len, blocks)) <= 10
     assert max(np.ptp(block) for block in blocks) < 50

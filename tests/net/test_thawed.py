@@ -31,8 +31,9 @@ def ids() -> torch.Tensor:
 @pytest.mark.parametrize("pool", ["last", "all"])
 @pytest.mark.parametrize("max_backprop", [1, 12, 29, 30, None])
 @pytest.mark.parametrize("n_frozen", [0, 1, 3])
-def test_a_forward_pass_is_that_of_the_plain_net(ids, pool, max_backprop, n_frozen):
-    model = classifier(dataclasses.replace(DRY, pool=pool)).eval()
+@pytest.mark.parametrize("segments", [1, 4, 9])
+def test_a_forward_pass_is_that_of_the_plain_net(ids, pool, max_backprop, n_frozen, segments):
+    model = classifier(dataclasses.replace(DRY, pool=pool, segments=segments)).eval()
     with torch.no_grad():
         expected = model(ids, LENGTHS).logits
         torch.testing.assert_close(Thawed(model, n_frozen, max_backprop)(ids, LENGTHS).logits, expected)
@@ -42,8 +43,9 @@ def gradients(model: Classifier, loss: torch.Tensor) -> list[torch.Tensor]:
     return list(torch.autograd.grad(loss, list(model.parameters())))
 
 
-def test_gradients_are_those_of_a_state_that_was_detached_by_hand(ids):
-    model, n_past = classifier().train(), (LENGTHS - 12).clamp(min=0)
+@pytest.mark.parametrize("segments", [1, 4])
+def test_gradients_are_those_of_a_state_that_was_detached_by_hand(ids, segments):
+    model, n_past = classifier(dataclasses.replace(DRY, segments=segments)).train(), (LENGTHS - 12).clamp(min=0)
     ours = gradients(model, Thawed(model, 0, 12)(ids, LENGTHS).logits[:, 1].square().sum())
     pooled = []
     for row, length, cut in zip(ids, LENGTHS.tolist(), n_past.tolist(), strict=True):  # a row at a time
@@ -52,7 +54,7 @@ def test_gradients_are_those_of_a_state_that_was_detached_by_hand(ids):
         late, _ = model.encoder(row[None, cut:length], state)
         whole = [torch.cat([e, x], dim=1) for e, x in zip(early, late, strict=True)] if cut else late
         real = torch.ones(1, length, dtype=torch.bool)
-        pooled.append(torch.cat([concat_pool(x, torch.tensor([length]), real) for x in whole], dim=1))
+        pooled.append(torch.cat([concat_pool(x, torch.tensor([length]), real, segments) for x in whole], dim=1))
     by_hand = gradients(model, model.head(torch.cat(pooled))[:, 1].square().sum())
     for mine, theirs in zip(ours, by_hand, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
@@ -70,20 +72,19 @@ def test_without_a_limit_gradients_are_those_of_the_plain_net_and_a_limit_change
 
 
 def test_the_past_is_read_in_stretches_of_few_kmers(ids, monkeypatch):
-    model, n_past = classifier().eval(), (LENGTHS - 5).clamp(min=0)
-    whole = read_past(model.encoder, ids, n_past)
+    model, n_past = classifier(dataclasses.replace(DRY, segments=3)).eval(), (LENGTHS - 5).clamp(min=0)
+    whole = read_past(model.encoder, ids, n_past, LENGTHS)
     monkeypatch.setattr("genomic_ulmfit.net.thawed._TOKENS", 15)
-    parts = read_past(model.encoder, ids, n_past)
-    for mine, theirs in zip(parts.high + parts.total, whole.high + whole.total, strict=True):
-        torch.testing.assert_close(mine, theirs)
+    parts = read_past(model.encoder, ids, n_past, LENGTHS)
+    torch.testing.assert_close(parts.pooled, whole.pooled)
     torch.testing.assert_close(parts.state, whole.state)
 
 
 def test_what_is_past_is_not_dropped_out_and_sends_no_gradient(ids):
     model = classifier(dataclasses.replace(DRY, drop_mult=1.0)).train()
-    first, second = (read_past(model.encoder, ids, LENGTHS - 1) for _ in range(2))
-    torch.testing.assert_close(first.total, second.total, atol=0, rtol=0)
-    assert not any(x.requires_grad for x in first.total + first.high)
+    first, second = (read_past(model.encoder, ids, LENGTHS - 1, LENGTHS) for _ in range(2))
+    torch.testing.assert_close(first.pooled, second.pooled, atol=0, rtol=0)
+    assert not any(x.requires_grad for layer in first.pooled for x in layer)
 
 
 @pytest.mark.parametrize("n_frozen", [1, 2, 3])

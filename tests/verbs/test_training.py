@@ -379,3 +379,37 @@ def test_records_longer_than_the_limit_train_too(language_model):
     classifier = gu.train_classifier(language_model, records, **how)
     assert gu.evaluate(classifier, records, bootstraps=2).accuracy > 0.9
     assert classifier.card["stages"][-1]["max_backprop_tokens"] == 10
+
+
+def test_records_of_one_length_are_pooled_in_segments_too(language_model, gc_records):
+    def segments_of(records: list[SeqRecord], **options: object) -> int:
+        return gu.train_classifier(language_model, records, epochs=1, **options, **QUIET).config.segments
+
+    ragged = [*gc_records[:-1], labelled(random_text(39), "background", "train")]
+    assert segments_of(gc_records) == 32
+    assert segments_of(ragged) == 1
+    assert segments_of(ragged, segments=3) == 3
+    short = [labelled(str(record.seq[:9]), record.annotations["label"], "train") for record in gc_records]
+    assert segments_of(short) == 8  # k-mers
+
+
+def test_segments_tell_what_stands_first(language_model):
+    """One class has rich before poor, the other poor before rich."""
+
+    def record(label: str, split: str) -> SeqRecord:
+        halves = [random_text(20, "ACGGCT"), random_text(20, "ATTACAG")]
+        return labelled("".join(halves[:: 1 if label == "falling" else -1]), label, split)
+
+    records = [record(label, split) for split in ["train"] * 60 + ["test"] * 30 for label in ("falling", "rising")]
+    classifier = gu.train_classifier(language_model, records, **QUIET)
+    found = gu.evaluate(classifier, records, baselines=False, bootstraps=2, device="cpu")
+    assert found.accuracy > 0.85
+    text = "".join(str(record.seq) for record in records)
+    genome = gu.Genome({"c": text})
+    fast, slow = (
+        np.concatenate(
+            [b.scores for b in gu.scan(classifier, genome, step=1, target="rising", exact=exact, device="cpu")]
+        )
+        for exact in (False, True)
+    )
+    np.testing.assert_allclose(fast, slow, atol=1e-5)
