@@ -160,17 +160,18 @@ def and_whole(*rows: Row) -> tuple[Row, ...]:
     return (*rows, *map(whole, rows))
 
 
-def ideas_from(model: str, base: Settings) -> tuple[Row, ...]:
-    """Return what may do better than fine-tuning a language model by the settings of a row."""
+def ideas_from(model: str, base: Settings, *, many: int = 12) -> tuple[Row, ...]:
+    """Return what may do better than fine-tuning a language model by the settings of a row; `many` are epochs."""
     ideas = {
         "segments8": ("8 segments, not 32", replace(base, segments=8)),
         "adapted3": ("adapted over three passes", replace(base, lm_epochs=3)),
-        "longer": ("twice the epochs", replace(base, epochs=12)),
+        "longer": (f"{many} epochs", replace(base, epochs=many)),
         "dropout": ("half of the paper's dropout, where the default is a tenth", replace(base, drop_mult=0.5)),
-        "slow": ("a third of the rate, twice the epochs", replace(base, lr=1.5e-3, epochs=12)),
+        "slow": (f"a third of the rate, {many} epochs", replace(base, lr=1.5e-3, epochs=many)),
         "last": ("the last layer alone pooled", replace(base, pool="last")),
     }
-    return tuple(Row(f"{name}.{model}", title, "fine_tuned", (model,), of) for name, (title, of) in ideas.items())
+    rows = [Row(f"{name}.{model}", title, "fine_tuned", (model,), of) for name, (title, of) in ideas.items()]
+    return (*rows, Row(f"and_probe.{model}", "averaged with a probe", "fine_tuned_and_probe", (model,), base))
 
 
 WHOLE = replace(ADAPT, segments=1)

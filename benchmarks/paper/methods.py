@@ -82,6 +82,11 @@ def probe(task: Task) -> NDArray[np.floating]:
     return _predicted(model, task)
 
 
+def fine_tuned_and_probe(task: Task) -> NDArray[np.floating]:
+    """Average what a fine-tuned classifier and a probe of the same language model say."""
+    return np.mean([fine_tuned(task), probe(task)], axis=0)
+
+
 def mirrored(task: Task) -> NDArray[np.floating]:
     """Fine-tune on the training records and their reverse complements."""
     turned = [annotated(record, {}, seq=letters(record).reverse_complement()) for record in part(task.learnt, "train")]
@@ -161,6 +166,7 @@ METHODS: dict[str, Method] = {
     "from_scratch": from_scratch,
     "fine_tuned": fine_tuned,
     "probe": probe,
+    "fine_tuned_and_probe": fine_tuned_and_probe,
     "mirrored": mirrored,
     "from_own_sequences": from_own_sequences,
     **{name: _baseline(name) for name in BASELINE_METHODS},

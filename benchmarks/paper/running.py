@@ -45,6 +45,7 @@ SECONDS = {
     "from_scratch": (15, 0.055),
     "fine_tuned": (15, 0.055),
     "probe": (12, 0.004),
+    "fine_tuned_and_probe": (27, 0.06),
     "mirrored": (15, 0.11),
     "from_own_sequences": (15, 0.12),
 }

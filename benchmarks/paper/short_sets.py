@@ -168,7 +168,7 @@ ECOLI = Table(
         AboveBaselines("homology", BEST_BACTERIA, "mcc", 0.05, rivals=("kmer",)),
         AboveBaselines("homology", BEST_BACTERIA, "mcc"),
     ),
-    ideas=tuple(Idea("homology", row, BACTERIA[0].name) for row in ideas_from("bacteria-small", ADAPT)),
+    ideas=tuple(Idea("homology", row, BACTERIA[0].name) for row in ideas_from("bacteria-small", ADAPT, many=20)),
     notes=f"""{SPLIT_NOTE.rstrip()}
 - The promoters are 839 windows, -60/+20 around the transcription starts of RegulonDB 9; the background 3,000 windows
   from coding sequences, the other strand. 2,674 of these share a 25-mer with another record, of the promoters 192: the
@@ -202,7 +202,7 @@ BACILLUS = Table(
         AtLeast("random", BEST_BACTERIA, "mcc", 0.87),
         AboveBaselines("homology", BEST_BACTERIA, "mcc"),
     ),
-    ideas=tuple(Idea("homology", row, BACTERIA[0].name) for row in ideas_from("bacteria-small", ADAPT)),
+    ideas=tuple(Idea("homology", row, BACTERIA[0].name) for row in ideas_from("bacteria-small", ADAPT, many=40)),
     notes=f"""{SPLIT_NOTE.rstrip()}
 - 373 promoters (DBTBS) and 1,000 windows from coding sequences, the other strand, of which 903 share a 25-mer with
   another record, of the promoters 48. As with E. coli, a table of 16-mers does most of the random split.
