@@ -194,10 +194,10 @@ def regress(
     scale = _block_scales(features.var(axis=0, dtype=np.float64), widths)
     standardised = features - mean
     standardised /= scale
-    coordinates, axes = _in_their_span(standardised)
+    coordinates, basis = _in_their_span(standardised)
     penalty, loss = _best_penalty(coordinates, targets, seed)
     model = _regression(penalty).fit(coordinates, targets)
-    weights = (model.coef_ if axes is None else model.coef_ @ axes) / scale
+    weights = (model.coef_ if basis is None else model.coef_ @ basis.T @ standardised) / scale
     bias = model.intercept_ - weights @ mean
     if len(weights) == 1:
         weights, bias = (np.concatenate([np.zeros_like(x), x]) for x in (weights, bias))
@@ -205,15 +205,18 @@ def regress(
 
 
 def _in_their_span(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return fewer records than features as coordinates on as many axes as there are records, and those axes.
+    """Return fewer records than features as coordinates along axes at right angles, and what makes axes of records.
 
     The best weights lie in the span of the records, and the penalty is the same along any axes at right angles: so it
     is the same regression, of far fewer numbers (Hastie & Tibshirani 2004, doi:10.1093/biostatistics/kxh010).
+    The axes are ``basis.T @ x``.
     """
     if len(x) >= x.shape[1]:
         return x, None
-    u, lengths, axes = np.linalg.svd(x, full_matrices=False)
-    return u * lengths, axes
+    squares, turned = np.linalg.eigh(x @ x.T)
+    real = squares > squares.max(initial=0) * len(x) * np.finfo(np.float64).eps
+    lengths, turned = np.sqrt(squares[real]), turned[:, real]
+    return turned * lengths, turned / lengths
 
 
 def _block_scales(variances: NDArray[np.float64], widths: Sequence[int]) -> NDArray[np.float64]:
