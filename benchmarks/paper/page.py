@@ -91,6 +91,13 @@ class Runs:
         figures = [run["metrics"].get(of, {}).get(metric) for run in self.found.get(key, [])]
         return [figure for figure in figures if figure is not None]
 
+    def of_seeds(self, seeds: set[int]) -> Runs:
+        """Return the runs of some seeds."""
+        return Runs({key: [run for run in runs if run["cell"]["seed"] in seeds] for key, runs in self.found.items()})
+
+    def seeds(self, key: Key) -> set[int]:
+        return {run["cell"]["seed"] for run in self.found.get(key, [])}
+
     def mean(self, key: Key, metric: str, of: str = "test") -> float | None:
         values = self.values(key, metric, of)
         return float(np.mean(values)) if values else None
@@ -300,12 +307,13 @@ def _ideas(table: Table, runs: Runs) -> Iterator[str]:
     if not table.ideas:
         return
     metric = table.metric
-    yield f"Ideas tried ({NAMES[metric]} on the valid part; the test part was not scored for them):\n"
+    yield f"Ideas tried ({NAMES[metric]} on the valid part, same seeds; the test part was not scored for them):\n"
     lines = [["idea", "data", "in place of", "that row", "the idea", "95 % over seeds", "brought"]]
     for idea in table.ideas:
         variant = table.variant(idea.variant)
-        before = runs.mean(Key(variant.name, idea.instead_of, idea.n), metric, "valid")
         key = Key(variant.name, idea.row.name, idea.n, idea=True)
+        row = Key(variant.name, idea.instead_of, idea.n)
+        before = runs.of_seeds(runs.seeds(key) or runs.seeds(row)).mean(row, metric, "valid")
         after = runs.mean(key, metric, "valid")
         brought = NONE if before is None or after is None else f"{after - before:+.3f}"
         titles = {row.name: row.title for row in variant.rows}
