@@ -30,6 +30,7 @@ from torch import Tensor
 
 from genomic_ulmfit.errors import ResumeError, SettingError, TrainingDivergedError
 from genomic_ulmfit.files import leftovers, replacing
+from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig
 
 __all__ = [
     "Interruption",
@@ -46,6 +47,8 @@ __all__ = [
 
 _KEY = "genomic_ulmfit_training"
 _FORMAT_VERSION = 1
+# what a checkpoint means that was written before a config had that field
+_DEFAULTS = {f"config.{field.name}": field.default for field in dataclasses.fields(AWDLSTMConfig)}
 _WRITING_SHARE = 20  # at the end of an epoch a state is written if writing takes less than 1/20 of the time
 _SECOND_WISH = 1.0  # seconds after which another Ctrl-C is not the echo of the first
 
@@ -201,7 +204,7 @@ class Keeper:
                 place = f"the checkpoint of a training, at step {state.step:,} of {state.total:,}"
                 raise ResumeError(path, f"{place}; go on with it (resume), or delete the file to start anew")
             return
-        different = differences(settings, self.settings)
+        different = differences(_DEFAULTS | settings, self.settings)
         if different:
             advice = "give the same settings and data, or delete the file to start anew"
             raise ResumeError(

@@ -229,6 +229,14 @@ def test_a_checkpoint_of_another_training_is_refused(finished, options, message)
     assert finished.read_bytes() == before
 
 
+def test_a_checkpoint_from_before_a_config_had_a_field_goes_on(whole, kept, tmp_path):
+    state, settings = read_state(kept[5])
+    resuming.write_state(
+        state, {name: settings[name] for name in settings if name != "config.segments"}, tmp_path / "c"
+    )
+    assert same(trained(checkpoint=tmp_path / "c", resume=True), whole)
+
+
 def test_what_is_no_checkpoint_is_refused(finished, tmp_path):
     model = trained(max_steps=1)
     for name, content in (("cut", finished.read_bytes()[:-9]), ("text", b"hello"), ("empty", b"")):
