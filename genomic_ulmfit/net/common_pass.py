@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from genomic_ulmfit.net.awd_lstm import segment_starts
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.echo import Echo
 from genomic_ulmfit.net.engine import Engine, Pool
 from genomic_ulmfit.net.kmers import PAD
+from genomic_ulmfit.net.pooling import segment_starts
 from genomic_ulmfit.net.recurrence import State
 
 __all__ = ["CELL", "CommonPass"]

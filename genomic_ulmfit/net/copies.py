@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from genomic_ulmfit.net.awd_lstm import segment_of
 from genomic_ulmfit.net.batches import Ids, pad
 from genomic_ulmfit.net.echo import Echo
 from genomic_ulmfit.net.engine import Engine, Pool
@@ -104,7 +103,7 @@ class Kept:
             pool, echo = engine.pool(len(rows)), Echo.silence(engine.recurrence, len(rows))
             stretch = _walk(engine, self.ids[start : start + EVERY], self.lengths - start, state)
             for position, n in enumerate(stretch, start):
-                pool.add(state, n, segment_of(torch.full_like(self.lengths, position), self.lengths, engine.segments))
+                pool.add(state, n, position, self.lengths)
                 echo.add(state, n)
             states.append(state[everyone])
             pools.append(pool)
@@ -202,9 +201,9 @@ class _Batch:
         if (left < EVERY).any():
             left, order = left.sort(descending=True, stable=True)
             self._keep(order)
-        engine, position, lengths = self.kept.engine, self.place * EVERY, self._lengths()
-        for n in _walk(engine, self.all.ids(self.copies, self.place), left, self.state):
-            self.pool.add(self.state, n, segment_of(position, lengths, engine.segments))
+        position, lengths = self.place * EVERY, self._lengths()
+        for n in _walk(self.kept.engine, self.all.ids(self.copies, self.place), left, self.state):
+            self.pool.add(self.state, n, position, lengths)
             position = position + 1
         self.place = self.place + 1
 

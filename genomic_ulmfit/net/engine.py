@@ -10,8 +10,8 @@ For other verbs to build on::
     engine.features(rows)                           # (n, n_features), what the head would read
     state = engine.recurrence.zero(n)               # or an earlier `State`, or some of its rows: state[indices]
     pool = engine.pool(n)
-    for n in engine.recurrence.walk(ids, state):    # ids (time, n); after each time step `state` is the step's
-        pool.add(state, n)
+    for position, n in enumerate(engine.recurrence.walk(ids, state)):  # ids (time, n); `state` is each time step's
+        pool.add(state, n, position, lengths)
     engine.classify(pool.features(state, lengths))  # pooled features (n, n_features) to logits
 
 `Echo.difference` tells how far apart outputs after two states will be: where it is nearly 0, the rest can be shared.
@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genomic_ulmfit.errors import PrecisionError, SettingError
-from genomic_ulmfit.net.awd_lstm import Classifier, pooled_features, segment_of
+from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids, by_length, pad
+from genomic_ulmfit.net.pooling import pooled_features, segment_of
 from genomic_ulmfit.net.recurrence import Recurrence, State
 from genomic_ulmfit.net.workers import in_order, n_workers
 
@@ -264,7 +265,7 @@ class Engine:
         state, pool = self.recurrence.zero(len(rows)), self.pool(len(rows))
         lengths = lengths.to(self.device)
         for position, n in enumerate(self.recurrence.walk(ids.t().contiguous().to(self.device), state, n_rows)):
-            pool.add(state, n, segment_of(torch.full_like(lengths, position), lengths, self.segments))
+            pool.add(state, n, position, lengths)
         return pool.features(state, lengths)
 
 
@@ -293,15 +294,16 @@ class Pool:
         for mine, given in zip(self.sums + self.highs, other.sums + other.highs, strict=True):
             mine[rows] = given
 
-    def add(self, state: State, n: int, segments: Tensor | None = None) -> None:
-        """Take in the first `n` rows of a time step, which lies in one of their `segments` (int64, n or more)."""
-        rows = torch.arange(n, device=self.highs[0].device)
+    def add(self, state: State, n: int, position: Tensor | int, lengths: Tensor) -> None:
+        """Take in the k-mers at an index (n or more rows, or one for all) of the first `n` rows, of such lengths."""
+        if (segments := self.sums[0].shape[1]) > 1:
+            rows, segment = torch.arange(n, device=lengths.device), segment_of(position, lengths, segments)[:n]
         for (layer, _), sums, high in zip(self.layers, self.sums, self.highs, strict=True):
             h = state.h[layer][:n]
-            if sums.shape[1] == 1 or segments is None:
-                sums[:n, 0].add_(h)
+            if segments > 1:
+                sums[rows, segment] += h
             else:
-                sums[rows, segments[:n]] += h
+                sums[:n, 0].add_(h)
             torch.maximum(high[:n], h, out=high[:n])
 
     def raise_highs(self, rows: Tensor, highs: list[Tensor]) -> None:

@@ -22,7 +22,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genomic_ulmfit.net.awd_lstm import segment_of
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.common_pass import CELL, CommonPass
 from genomic_ulmfit.net.engine import Engine, PlainEngine, Pool, softmax
@@ -267,7 +266,7 @@ class _Readers:
             state, pool = self.state[batch], self.pool[batch]
             position, whole = (self.position - self.start)[batch], (self.end - self.start)[batch]
             for n in engine.recurrence.walk(ids, state, (lengths[batch] > steps).sum(dim=1).tolist()):
-                pool.add(state, n, segment_of(position, whole, engine.segments))
+                pool.add(state, n, position, whole)
                 position = position + 1
             self.state[batch], self.pool[batch] = state, pool
         self.position = to

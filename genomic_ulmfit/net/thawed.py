@@ -19,10 +19,8 @@ from genomic_ulmfit.net.awd_lstm import (
     Classifier,
     ClassifierOutput,
     LayerState,
-    Past,
-    concat_pool,
-    segment_sums,
 )
+from genomic_ulmfit.net.pooling import Past, concat_pool, segment_sums
 
 __all__ = ["Before", "Below", "FromKept", "Thawed", "read_past"]
 

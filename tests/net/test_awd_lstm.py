@@ -2,8 +2,6 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from genomic_ulmfit.errors import UnknownClassError
@@ -12,9 +10,6 @@ from genomic_ulmfit.net.awd_lstm import (
     AWDLSTMConfig,
     Classifier,
     LanguageModel,
-    concat_pool,
-    segment_of,
-    segment_starts,
     weight_dropped,
 )
 from genomic_ulmfit.net.kmers import KmerVocab
@@ -193,6 +188,8 @@ def test_drop_mult_scales_all_dropouts():
     assert torch.equal(model(ids).logits, model(ids).logits)
     with pytest.raises(ValueError, match="drop_mult"):
         dataclasses.replace(TINY, drop_mult=2.0)
+    with pytest.raises(ValueError, match="segments are at least 1"):
+        dataclasses.replace(TINY, segments=0)
 
 
 @pytest.mark.parametrize("pool", ["last", "all"])
@@ -203,28 +200,6 @@ def test_padding_is_never_seen(pool, segments):
     padded = F.pad(ids, (0, 30))
     alone = model(ids, torch.tensor([9])).logits
     torch.testing.assert_close(model(padded, torch.tensor([9])).logits, alone, atol=1e-6, rtol=0)
-
-
-def test_concat_pool_by_hand():
-    x = torch.tensor([[[1.0, 5.0], [3.0, 2.0], [9.0, 9.0]]])
-    pooled = concat_pool(x, torch.tensor([2]), torch.tensor([[True, True, False]]))
-    assert pooled.tolist() == [[3.0, 2.0, 3.0, 5.0, 2.0, 3.5]]
-
-
-def test_segments_by_hand():
-    x = torch.tensor([[[1.0], [3.0], [5.0], [9.0]], [[2.0], [4.0], [9.0], [9.0]]])
-    lengths, mask = torch.tensor([4, 2]), torch.tensor([[True, True, True, True], [True, True, False, False]])
-    assert concat_pool(x, lengths, mask, 3)[:, 3:].tolist() == [[2.0, 5.0, 9.0], [2.0, 4.0, 0.0]]
-    with pytest.raises(ValueError, match="segments are at least 1"):
-        dataclasses.replace(TINY, segments=0)
-
-
-@given(length=st.integers(1, 400), segments=st.integers(1, 120))
-def test_segments_part_a_record_evenly(length, segments):
-    of = segment_of(torch.arange(length), torch.tensor(length), segments)
-    sizes = segment_starts(torch.tensor([length]), segments)[0].diff()
-    assert torch.equal(torch.bincount(of, minlength=segments), sizes)
-    assert sizes.max() - sizes.min() <= 1
 
 
 def test_no_state_is_kept_between_calls():

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, concat_pool
+from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier
 from genomic_ulmfit.net.kmers import KmerVocab
+from genomic_ulmfit.net.pooling import concat_pool
 from genomic_ulmfit.net.thawed import FromKept, Thawed, read_past
 
 VOCAB = KmerVocab(k=2)
