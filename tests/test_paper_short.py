@@ -160,6 +160,15 @@ def test_mirrored_training_adds_the_reverse_complements_of_what_trains(monkeypat
     assert labels(turned) == labels(part(given.learnt, "train"))
 
 
+def test_the_convolution_learns_boxes_and_the_same_again():
+    learnt = toy_paper.records()
+    task = Task(None, [x for x in learnt if x.annotations["split"] != "test"], part(learnt, "test"), Settings(), seed=0)
+    found = methods.convolution(task)
+    assert task.classes == ["background", "box"] and found.shape == (30, 2)
+    assert np.mean(found.argmax(axis=1) == [label == "box" for label in labels(task.scored)]) > 0.9
+    np.testing.assert_array_equal(methods.convolution(task), found)
+
+
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 

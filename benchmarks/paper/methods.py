@@ -11,6 +11,7 @@ from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
 import genomic_ulmfit as gu
+from benchmarks.paper.convolution import fit_convolution, probabilities
 from genomic_ulmfit.datasets.baselines import BASELINES
 from genomic_ulmfit.datasets.formats import annotated
 from genomic_ulmfit.datasets.records import labels, letters, part
@@ -107,6 +108,14 @@ def from_own_sequences(task: Task) -> NDArray[np.floating]:
     return _trained(model, task)
 
 
+def convolution(task: Task) -> NDArray[np.floating]:
+    """Train the kind of network that the published sets came with."""
+    train, valid = part(task.learnt, "train"), part(task.learnt, "valid")
+    targets, truth = (np.array([task.classes.index(label) for label in labels(of)]) for of in (train, valid))
+    net = fit_convolution(train, targets, valid, truth, len(task.classes), task.seed)
+    return probabilities(net, task.scored)
+
+
 def _language_model(task: Task) -> gu.LanguageModel:
     if task.language_model is None:
         raise ValueError("no language model was given, wanted one to start from")
@@ -169,5 +178,6 @@ METHODS: dict[str, Method] = {
     "fine_tuned_and_probe": fine_tuned_and_probe,
     "mirrored": mirrored,
     "from_own_sequences": from_own_sequences,
+    "convolution": convolution,
     **{name: _baseline(name) for name in BASELINE_METHODS},
 }

@@ -48,6 +48,7 @@ SECONDS = {
     "fine_tuned_and_probe": (27, 0.06),
     "mirrored": (15, 0.11),
     "from_own_sequences": (15, 0.12),
+    "convolution": (8, 0.012),
 }
 BASELINE_SECONDS = (8, 0.0)
 

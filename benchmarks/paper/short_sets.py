@@ -108,6 +108,12 @@ STRICT = Row(
     ADAPT,
     "the language model has read no E. coli and no Shigella",
 )
+CONVOLUTION = Row(
+    "convolution",
+    "one convolution, as CNNProm's, trained here",
+    "convolution",
+    note="100 filters of 15 bases, 128 hidden units; the same settings for every set",
+)
 OWN = Row(
     "own_sequences",
     "training records alone: pretrained, fine-tuned",
@@ -153,7 +159,7 @@ ECOLI = Table(
     number=3,
     name="ecoli_sigma70",
     title="E. coli sigma70 promoters (CNNProm's set)",
-    variants=cnnprom_variants("Ecoli_non_prom", "Ecoli_prom", HEYERS_SHARES, (SCRATCH, *BACTERIA, STRICT)),
+    variants=cnnprom_variants("Ecoli_non_prom", "Ecoli_prom", HEYERS_SHARES, (SCRATCH, *BACTERIA, STRICT, CONVOLUTION)),
     published=(
         Published("random", "CNNProm", {"mcc": 0.84, "recall": 0.90, "specificity": 0.96}),
         Published(
@@ -187,7 +193,10 @@ BACILLUS = Table(
     name="bsubtilis",
     title="B. subtilis promoters (CNNProm's set)",
     variants=cnnprom_variants(
-        "Bacillus_non_prom", "Bacillus_prom", HEYERS_SHARES, (SCRATCH, *BACTERIA, *map(whole, (SCRATCH, *BACTERIA[:2])))
+        "Bacillus_non_prom",
+        "Bacillus_prom",
+        HEYERS_SHARES,
+        (SCRATCH, *BACTERIA, CONVOLUTION, *map(whole, (SCRATCH, *BACTERIA[:2]))),
     ),
     published=(
         Published("random", "CNNProm", {"mcc": 0.86, "recall": 0.91, "specificity": 0.95}),
@@ -237,7 +246,7 @@ PLANTS_AND_MOUSE = Table(
         variant
         for name, title, background, promoters, rows in EUKARYOTES
         for variant in cnnprom_variants(
-            background, promoters, SHARES, (SCRATCH, *rows), prefix=f"{name}_", title=f"{title}, "
+            background, promoters, SHARES, (SCRATCH, *rows, CONVOLUTION), prefix=f"{name}_", title=f"{title}, "
         )
     ),
     published=tuple(
@@ -265,7 +274,7 @@ HUMAN_SHORT = Table(
     number=8,
     name="human_short",
     title="human promoters without TATA box, short (CNNProm's set)",
-    variants=variants_of(human_promoters, (NON_TATA,), (SCRATCH, *HUMAN)),
+    variants=variants_of(human_promoters, (NON_TATA,), (SCRATCH, *HUMAN, CONVOLUTION)),
     published=(
         Published("random", "CNNProm", {"mcc": 0.89, "recall": 0.90, "specificity": 0.98}),
         Published(
