@@ -64,6 +64,12 @@ def jittered(starts: list[gu.Interval], most: int) -> list[gu.Interval]:
     return [start._replace(start=start.start + by, end=start.end + by) for start, by in moved if start.start + by >= 0]
 
 
+def moved(records: list[SeqRecord], by: int) -> list[SeqRecord]:
+    """Return the test records, read from so many bases later on: those bases stand at the end."""
+    tested = part(records, "test")
+    return [annotated(record, {}, seq=letters(record)[by:] + letters(record)[:by]) for record in tested]
+
+
 def independent_parts(records: list[SeqRecord]) -> list[SeqRecord]:
     """Deal parts of Heyer's sizes, valid and test halves of either class, from records without any relative.
 
@@ -185,8 +191,12 @@ UNADAPTED_LONGER = replace(
 )
 
 
+MOVED = {f"moved by {by}": partial(moved, by=by) for by in (1, 3)}
+
+
 def variant(name: str, title: str, split: str, view: str, rows: tuple[Row, ...]) -> Variant:
-    return Variant(name, title, partial(data_set, split=split, view=view), (ANNOTATION,), rows + BASELINES)
+    records, subsets = partial(data_set, split=split, view=view), MOVED if view == "masked" else {}
+    return Variant(name, title, records, (ANNOTATION,), rows + BASELINES, subsets=subsets)
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------

@@ -229,13 +229,13 @@ def _others(said: Mapping[str, Published], variant: Variant) -> list[Row]:
 
 def _counts(variant: Variant, runs: Runs) -> str:
     """Say how many records train and test, and how many independent groups the latter are."""
-    run = next(
-        run for key, those in runs.found.items() if key.variant == variant.name and not key.idea for run in those
-    )
-    most = max(run["n"]["train"] for key, those in runs.found.items() if key.variant == variant.name for run in those)
+    found = [run for key, those in runs.found.items() if key.variant == variant.name and not key.idea for run in those]
+    run = max(found, key=lambda run: len(run["n"]))  # rows from before there was a further test set lack it
+    most = max(run["n"]["train"] for run in found)
     n, groups = run["n"]["scored_test"], run["groups"]["test"]
     alone = "none of which is related to another" if groups == n else f"in {groups:,} groups of relatives"
-    fewer = "".join(f" {_capital(name)}: {run['n'][f'scored_{name}']:,}." for name in variant.subsets)
+    scored = {name: run["n"].get(f"scored_{name}") for name in variant.subsets}
+    fewer = "".join(f" {_capital(name)}: {number:,}." for name, number in scored.items() if number)
     return f"{most:,} training records; {run['n']['scored_valid']:,} valid; {n:,} test, {alone}.{fewer}"
 
 
