@@ -231,7 +231,7 @@ def false_discovery(
     *,
     bp: int,
     regions: Iterable[Interval] | None = None,
-    step: int = 10,
+    step: int | None = None,
     strands: Strands = "both",
     target: str | None = None,
     threshold: float = 0.5,

@@ -40,10 +40,11 @@ from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.progress import progress_bar
 from genomic_ulmfit.windows import encode_windows
 
-__all__ = ["best_strand", "count_bins", "scan", "window_at"]
+__all__ = ["best_strand", "count_bins", "scan", "step_for", "window_at"]
 
 _log = logging.getLogger(__name__)
 
+_STEP, _FINE_STEP = 10, 3
 _BINS_A_BLOCK = 20_000  # what is held in memory, whatever the genome's size
 _FIRST_WINDOWS = 64  # on which reduced precision is tried
 
@@ -54,7 +55,7 @@ def scan(
     model: AnyClassifier,
     genome: Genome | SeqRecord | Iterable[SeqRecord] | str | Path,
     *,
-    step: int = 10,
+    step: int | None = None,
     regions: Iterable[Interval] | None = None,
     strands: Strands = "max",
     target: str | None = None,
@@ -74,8 +75,8 @@ def scan(
         Its window, anchor, k and stride are used; without an anchor, the window's centre.
     genome : Genome, or anything `Genome` reads
         What to scan.
-    step : int
-        Width of a bin in bp.
+    step : int, optional
+        Width of a bin in bp. If not given, 10, or less where the model tells nearer places apart: see `step_for`.
     regions : iterable of Interval, optional
         Parts to scan, widened to whole bins and joined where they then meet; everything if not given. Strands are
         ignored.
@@ -122,8 +123,7 @@ def scan(
     PrecisionError
         While scanning, if "bf16" was asked for and probabilities drift too far from float32.
     """
-    if step < 1:
-        raise SettingError(f"step is {step}, wanted at least 1 bp")
+    step = step_for(model, step)
     if strands not in ("max", "+", "-", "both"):
         raise SettingError(f"strands is {strands!r}, wanted 'max', '+', '-' or 'both'")
     where = best_device(device)
@@ -195,7 +195,27 @@ def best_strand(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
         yield replace(plus, scores=np.fmax(plus.scores, minus.scores), strand=".")
 
 
-def count_bins(genome: Genome, *, step: int = 10, regions: Iterable[Interval] | None = None) -> int:
+def step_for(model: AnyClassifier, step: int | None = None) -> int:
+    """Return the width of the bins of a scan in bp: as given, or what a model's window asks for.
+
+    Bins are 10 bp wide. A classifier that divides its window into segments narrower than that is sure of a place to a
+    few bases, and would step over much of what it can find: then they are 3 bp wide, so that each base is a bin's
+    middle or next to one. docs/tracks.md says what that brings.
+
+    Raises
+    ------
+    SettingError
+        If `step` is less than 1.
+    """
+    if step is not None and step < 1:
+        raise SettingError(f"step is {step}, wanted at least 1 bp")
+    divided = [member.config.segments for member in members_of(model) if member.config.segments > 1]
+    if step is not None or not divided or model.window is None:
+        return step or _STEP
+    return _STEP if model.window // max(divided) >= _STEP else _FINE_STEP
+
+
+def count_bins(genome: Genome, *, step: int, regions: Iterable[Interval] | None = None) -> int:
     """Return how many bins `scan` would make on each strand, to know before."""
     return sum(math.ceil((end - start) / step) for _, start, end in _stretches(genome, regions, step))
 

@@ -45,7 +45,9 @@ def scan(
     output: Annotated[Path, output_file("Track to write: .bedgraph, .bw, or either compressed (.bedgraph.gz).")],
     regions: Annotated[str | None, typer.Option(metavar="REGION|BED", help="chr:start-end, or a file.")] = None,
     strands: Annotated[Strands, typer.Option(help="both writes two files, out.plus.* and out.minus.*")] = Strands.max,
-    step: Annotated[int, typer.Option(min=1, help="bp a bin.")] = 10,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="bp a bin. [default: 10, or 3 for a model that knows places]")
+    ] = None,
     target: Target = None,
     scale: Annotated[Scale, typer.Option(help="Of the track; -log10 is -log10(1 - p).")] = Scale.probability,
     negative_minus: NegativeMinus = False,
@@ -80,7 +82,7 @@ def scan(
 
     Scores are kept in scores.bedgraph.checkpoint until all is written: --resume goes on from there.
     """
-    from genomic_ulmfit.scanning import count_bins
+    from genomic_ulmfit.scanning import count_bins, step_for
 
     check_outputs(plot, track=output, calls=peaks)
     if (fdr and peaks is None) or (sites is not None and not fdr and plot is None):
@@ -89,6 +91,7 @@ def scan(
     opened, classifier = gu.Genome(genome, aliases=aliases), load_classifier(model)
     where = None if regions is None else load_regions(regions, [opened])
     starts = None if sites is None else gu.read_tss(sites, feature=feature, aliases=opened.aliases, genome=opened)
+    step = step_for(classifier, step)
     advise_bigwig(output, count_bins(opened, step=step, regions=where))
     read = Strands.both if strands is Strands.max else strands
     how: dict[str, Any] = {"step": step, "regions": where, "strands": read.value, "target": target, "progress": True}

@@ -279,6 +279,22 @@ def test_bad_options_are_refused_before_anything_is_scored(genome, options, erro
         gu.scan(net(2, 1, 20, 5), genome, **options)
 
 
+@pytest.mark.parametrize(
+    ("window", "segments", "step"),
+    [(1000, 1, 10), (1000, 32, 10), (300, 32, 3), (150, 32, 3), (20, 32, 3), (81, 1, 10)],
+)
+def test_bins_are_no_wider_than_the_places_that_the_model_tells_apart(window, segments, step):
+    plain = net(3, 1, window, None)
+    model = gu.Classifier(
+        plain.vocab, dataclasses.replace(plain.config, segments=segments), plain.classes, window=window
+    )
+    assert scanning.step_for(model) == step
+    assert scanning.step_for(gu.Ensemble([plain, model])) == step
+    assert scanning.step_for(model, 7) == 7
+    (block,) = gu.scan(model, {"c": GENOME[:300]}, strands="+", device="cpu")
+    assert block.step == step
+
+
 def test_a_model_without_a_window_is_refused(genome):
     with pytest.raises(DatasetError, match="several lengths"):
         gu.scan(CountGC(), genome)
