@@ -362,7 +362,7 @@ def test_both_strands_go_to_two_files(built, capsys):
 
 def test_an_interrupted_scan_goes_on(built, capsys, caplog, monkeypatch):
     track, whole, kept = (built / name for name in ("long.bedgraph", "whole.bedgraph", "long.bedgraph.checkpoint"))
-    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:1-9000", "-o"]
+    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:1-9000", "--step", 10, "-o"]
     monkeypatch.setattr(scanning, "_BINS_A_BLOCK", 300)
     assert run(capsys, *scan, whole)[0] == 0
     real = scanning._Reader.scores
