@@ -259,6 +259,10 @@ GENE_STARTS = Table(
   have read most of them, without labels, as Heyer's had. With the split by region they have not: training is the first
   .8 of the chromosome, valid and test the next tenths, and these were left out of pretraining with whatever looks
   like them.
+- Moved: the same test records, read from one or three bases later on (those bases stand at the end). Classifiers that
+  see where a k-mer stands count the reading frame: moved by one base they lose much, from scratch most; by three,
+  little. That is knowledge about windows cut at starts, and what a net from scratch has in place of pretraining;
+  jittered records leave it nothing to count from.
 - Masked: N over the 20 bp on either side of the start, in all records. Jittered: each start is moved by up to 40 bp
   either way, so that no index tells anything. Strict: split by region; no test record shares a 25-mer with a training
   or valid record; no language model has read any E. coli or Shigella.
