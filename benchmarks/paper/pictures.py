@@ -31,7 +31,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "images" / "paper"
 LINKS = "images/paper"  # from the page
 LANGUAGE_MODEL = "bacteria-small"
 SCANNED = 20_000  # bp, around the middle of the test part
-STEP, THRESHOLD, NEAR = 10, 0.9, (10, 50)  # bp of a bin, probability of a call, bp from a call to a start
+STEP, THRESHOLD, NEAR = 3, 0.9, (10, 50)  # bp of a bin, probability of a call, bp from a call to a start
 EXPLAINED, EMBEDDED = 50, 800  # records
 NEIGHBOURS = 15
 SECTION = "## Table 13: pictures\n"
@@ -180,7 +180,7 @@ def _embedding(classifiers: Mapping[str, gu.Classifier], tested: list[SeqRecord]
         said.append(f"{name} {neighbours_agree(features, truth):.3f} (MCC of the classifier's calls {mcc:.3f})")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, markerscale=2)
     caption = (
-        f"{len(shown)} held-out records: all outputs of the classifiers' LSTM layers, pooled (last, maximum, mean), by "
+        f"{len(shown)} held-out records: all outputs of the classifiers' LSTM layers, pooled as their heads do, by "
         f"t-SNE. t-SNE keeps neighbours, not distances. Share of records whose {NEIGHBOURS} nearest others, by those "
         f"outputs themselves, are mostly of their class: {'; '.join(said)}."
     )
