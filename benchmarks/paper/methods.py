@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -54,7 +55,7 @@ class Task:
     settings: Settings
     seed: int
 
-    @property
+    @cached_property
     def classes(self) -> list[str]:
         """The columns of the answer; "background" first."""
         return class_order(part(self.learnt, "train"))
