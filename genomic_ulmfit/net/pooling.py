@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+__all__ = ["Past", "concat_pool", "pooled_features", "segment_of", "segment_starts", "segment_sums"]
+
 
 class Past(NamedTuple):
     """What was pooled of each record before the k-mers that are read now.
