@@ -11,7 +11,7 @@ from scipy import stats
 
 import genomic_ulmfit as gu
 from benchmarks.paper import __main__ as program
-from benchmarks.paper import gene_starts, running
+from benchmarks.paper import gene_starts, pictures, running
 from benchmarks.paper.definitions import AtLeast, Published, Row, cells_of, ideas_of, missing, row_of
 from benchmarks.paper.figures import bootstrap, groups_of, t_interval
 from benchmarks.paper.methods import METHODS, Settings, Task
@@ -35,6 +35,7 @@ from tests import toy_paper
 from tests.toy_paper import BASES, BOX, TABLE
 
 CELLS = cells_of(TABLE)
+DRAWN = RUNS / "pictures" / "pictures.json"
 
 
 def cell_of(row, seed=0):
@@ -336,12 +337,18 @@ def test_the_committed_page_is_what_the_committed_runs_make():
 
 
 def test_every_committed_run_is_a_cell_of_a_table_and_no_quick_one():
-    for path in RUNS.glob("*/*.json"):
+    for path in set(RUNS.glob("*/*.json")) - {DRAWN}:
         table = TABLES[path.parent.name]
         cells = {cell.file: cell for cell in [*cells_of(table), *ideas_of(table)]}
         assert path.name in cells, f"{path} belongs to no cell: delete it"
         run = json.loads(path.read_text())
         assert run["n"]["scored_valid"] > 80 and path.stat().st_size < 8000
+
+
+def test_the_committed_pictures_are_those_that_the_page_speaks_of():
+    said = json.loads(DRAWN.read_text())
+    assert {picture["file"] for picture in said["pictures"]} == {path.name for path in pictures.FOLDER.iterdir()}
+    assert said["n"]["train"] > 6000
 
 
 def test_the_page_sets_published_and_measured_side_by_side(place, done):
