@@ -206,13 +206,15 @@ def step_for(model: AnyClassifier, step: int | None = None) -> int:
     ------
     SettingError
         If `step` is less than 1.
+    DatasetError
+        If it is not given and the model has no window.
     """
-    if step is not None and step < 1:
-        raise SettingError(f"step is {step}, wanted at least 1 bp")
-    divided = [member.config.segments for member in members_of(model) if member.config.segments > 1]
-    if step is not None or not divided or model.window is None:
-        return step or _STEP
-    return _STEP if model.window // max(divided) >= _STEP else _FINE_STEP
+    if step is not None:
+        if step < 1:
+            raise SettingError(f"step is {step}, wanted at least 1 bp")
+        return step
+    segments = max(member.config.segments for member in members_of(model))
+    return _FINE_STEP if segments > 1 and _Window.of(model).length // segments < _STEP else _STEP
 
 
 def count_bins(genome: Genome, *, step: int, regions: Iterable[Interval] | None = None) -> int:

@@ -60,6 +60,10 @@ class Task:
         """The columns of the answer; "background" first."""
         return class_order(part(self.learnt, "train"))
 
+    def targets(self, records: list[SeqRecord]) -> NDArray[np.int64]:
+        """Return the class index of each record."""
+        return np.array([self.classes.index(label) for label in labels(records)])
+
 
 Method = Callable[[Task], NDArray[np.floating]]
 """Returns float array (n_scored, n_classes), rows adding up to 1, columns in the order of ``task.classes``."""
@@ -112,8 +116,9 @@ def from_own_sequences(task: Task) -> NDArray[np.floating]:
 def convolution(task: Task) -> NDArray[np.floating]:
     """Train the kind of network that the published sets came with."""
     train, valid = part(task.learnt, "train"), part(task.learnt, "valid")
-    targets, truth = (np.array([task.classes.index(label) for label in labels(of)]) for of in (train, valid))
-    net = fit_convolution(train, targets, valid, truth, len(task.classes), task.seed)
+    net = fit_convolution(
+        train, task.targets(train), valid, task.targets(valid), n_classes=len(task.classes), seed=task.seed
+    )
     return probabilities(net, task.scored)
 
 
@@ -146,7 +151,7 @@ def _predicted(model: gu.Classifier, task: Task) -> NDArray[np.floating]:
 def _baseline(name: str) -> Method:
     def fit(task: Task) -> NDArray[np.floating]:
         train = part(task.learnt, "train")
-        targets = np.array([task.classes.index(label) for label in labels(train)])
+        targets = task.targets(train)
         scored = task.scored
         if name in POSITIONAL:
             train, scored = _as_long(train, scored)
