@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import typer
 from Bio import SeqIO
+from typer.testing import CliRunner
 
 import genomic_ulmfit as gu
 from genomic_ulmfit import scanning
@@ -494,3 +497,11 @@ def test_an_interruption_is_one_line(built, capsys, monkeypatch):
     assert status == 130
     assert err.strip().splitlines()[-1] == "interrupted"
     assert not (built / "p2.tsv").exists()
+
+
+@pytest.mark.parametrize("verb", ["dataset", "train", "scan", "tune", "evaluate-track"])
+def test_help_shows_the_defaults_that_its_texts_speak_of(verb):
+    options = typer.main.get_command(app).commands[verb].params
+    said = [text for option in options for text in re.findall(r"\[default: [^]]*\]", getattr(option, "help", "") or "")]
+    shown = CliRunner(env={"TERMINAL_WIDTH": "400", "COLUMNS": "400"}).invoke(app, [verb, "--help"]).output
+    assert said and not [text for text in said if text not in " ".join(shown.split())]

@@ -14,6 +14,7 @@ app = typer.Typer(
     name="genomic-ulmfit",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # rich would take "[default: ...]" in a help text for a style, and leave it out
     help="ULMFiT for genomes: from a genome and its gene starts to a classifier, tracks and explanations. "
     "Typed regions (chr:start-end) are 1-based inclusive, as in samtools; files are what their format says.",
 )
