@@ -149,6 +149,7 @@ class _Strand:
         self.n_bins, self.end = 0, 0
 
     def add(self, block: ScoreBlock) -> None:
+        """Take the next block; look at those that wait when they are many and no run is cut."""
         if block.start < self.end:
             where = f"{block.chrom}:{block.start} on {block.strand!r}"
             raise ValueError(f"{where} comes after {self.end}; sort the blocks")

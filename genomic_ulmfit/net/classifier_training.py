@@ -353,6 +353,7 @@ class _ClassifierSteps(Steps):
             self.seen.append((self.learn.pred.float(), self.learn.yb[0]))
 
     def after_validate(self) -> None:
+        """Score the valid part as a whole: an MCC of batches has no mean."""
         if not self.seen:
             return
         logits, labels = (torch.cat(tensors) for tensors in zip(*self.seen, strict=True))
@@ -365,6 +366,7 @@ class _ClassifierSteps(Steps):
             self.valid_row |= {f"valid_{name}": value for name, value in found.items()}
 
     def after_epoch(self) -> None:
+        """Say how the epoch went; end the stage where no better one has come for long."""
         if self.bar is None:  # the LR finder's
             return
         row = {"train_loss": float(self.learn.smooth_loss), **self.valid_row}

@@ -137,6 +137,7 @@ class _LanguageModelSteps(Steps):
         super().before_validate()
 
     def before_batch(self) -> None:
+        """Go on from the last step's state, with dropout of this step's seed: a resumed run is the same."""
         ids, reset, self.counts = self.learn.xb
         self.learn.xb = (ids, self._carried(reset))
         if self.training and not self.trying:
@@ -154,6 +155,7 @@ class _LanguageModelSteps(Steps):
         return total / self.counts.targets
 
     def after_loss(self) -> None:
+        """Show the loss over all processes, and add regularisation to what gradients are taken of."""
         processes = self.owner.processes
         self.learn.loss = processes.sum(self.learn.loss_grad.detach())
         if self.training:
