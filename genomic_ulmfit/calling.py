@@ -232,6 +232,7 @@ def false_discovery(
     bp: int,
     regions: Iterable[Interval] | None = None,
     step: int | None = None,
+    refine: float | None = None,
     strands: Strands = "both",
     target: str | None = None,
     threshold: float = 0.5,
@@ -268,7 +269,7 @@ def false_discovery(
         As `call_peaks` or `write_scan` gave them.
     bp : int
         How much was scanned, as in `WrittenScan`.
-    regions, step, strands, target, threshold, min_distance
+    regions, step, refine, strands, target, threshold, min_distance
         As they were in `scan` and `call_peaks`. Strands are "+", "-" or "both", those of the calls.
     sample_bp : int
         How much is shuffled and scanned at most, in bp. More is drawn in stretches of 100 kb.
@@ -301,6 +302,7 @@ def false_discovery(
     records = _shuffled(genome, regions, sample_bp, rng)
     settings: dict[str, Any] = {
         "step": step,
+        "refine": refine,
         "target": target,
         "batch_size": batch_size,
         "precision": precision,

@@ -1,9 +1,9 @@
 """A classifier and a genome in, scores along the genome out, as `ScoreBlock` s in genome coordinates.
 
 Each chromosome is cut into bins ``[i * step, (i + 1) * step)``, 0-based half-open. A bin's score is the probability of
-the target class for the window whose anchor is the bin's middle base, on each strand alike. There is no answer (NaN)
-where that window reaches past an end, or where one of its k-mers has a letter other than A, C, G, T: the model never
-learnt from such a window.
+the target class for the window whose anchor is the bin's middle base, on each strand alike; or, where that is more than
+`refine`, the best that any of the bin's bases has. There is no answer (NaN) where the middle base's window reaches past
+an end, or where one of its k-mers has a letter other than A, C, G, T: the model never learnt from such a window.
 
 Windows overlap, and where the model forgets soon enough they share what they have in common: `net.sharing`.
 """
@@ -40,11 +40,12 @@ from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.progress import progress_bar
 from genomic_ulmfit.windows import encode_windows
 
-__all__ = ["best_strand", "count_bins", "scan", "step_for", "window_at"]
+__all__ = ["best_strand", "count_bins", "refine_for", "scan", "step_for", "window_at"]
 
 _log = logging.getLogger(__name__)
 
-_STEP, _FINE_STEP = 10, 3
+_STEP, _FINE_STEP = 10, 5
+_REFINE, _NEVER = 0.05, 1.0
 _BINS_A_BLOCK = 20_000  # what is held in memory, whatever the genome's size
 _FIRST_WINDOWS = 64  # on which reduced precision is tried
 
@@ -56,6 +57,7 @@ def scan(
     genome: Genome | SeqRecord | Iterable[SeqRecord] | str | Path,
     *,
     step: int | None = None,
+    refine: float | None = None,
     regions: Iterable[Interval] | None = None,
     strands: Strands = "max",
     target: str | None = None,
@@ -76,7 +78,10 @@ def scan(
     genome : Genome, or anything `Genome` reads
         What to scan.
     step : int, optional
-        Width of a bin in bp. If not given, 10, or less where the model tells nearer places apart: see `step_for`.
+        Width of a bin in bp. If not given, 10, or 5 where the model tells nearer places apart: see `step_for`.
+    refine : float, optional
+        A bin whose middle base has a higher probability than this is scored at each of its bases, and gets the best. 1:
+        none is. If not given, .05 where the model tells near places apart, else 1: see `refine_for`.
     regions : iterable of Interval, optional
         Parts to scan, widened to whole bins and joined where they then meet; everything if not given. Strands are
         ignored.
@@ -116,14 +121,14 @@ def scan(
     UnknownChromosomeError, OutOfRangeError
         If a region is not in the genome.
     SettingError
-        If `step`, `strands` or `precision` is none of the allowed, or there is no checkpoint to resume from.
+        If `step`, `refine`, `strands` or `precision` is none of the allowed, or there is no checkpoint to resume from.
     ResumeError
         While scanning, if the checkpoint is of another model, genome or of other settings; or if there is one and
         `resume` was not asked for.
     PrecisionError
         While scanning, if "bf16" was asked for and probabilities drift too far from float32.
     """
-    step = step_for(model, step)
+    step, refine = step_for(model, step), refine_for(model, refine)
     if strands not in ("max", "+", "-", "both"):
         raise SettingError(f"strands is {strands!r}, wanted 'max', '+', '-' or 'both'")
     where = best_device(device)
@@ -137,6 +142,7 @@ def scan(
         raise SettingError("resume needs the path of a checkpoint to go on from")
     path = None if checkpoint is None else Path(checkpoint)
     settings = {"target": model.classes[column], "strands": read, "precision": precision, "exact": exact}
+    settings["refine"] = refine
 
     def make_slider(member: Classifier, first: Ids) -> Slider:
         engine = make_engine(member, first, precision=precision, device=where)
@@ -144,9 +150,20 @@ def scan(
 
     readers = [_Reader(member, window, column, make_slider) for member in members_of(model)]
 
+    def at(bins: _Bins, bases: NDArray[np.int64], strand: str, advance: Callable[[int], None]) -> NDArray[np.float32]:
+        return np.mean([reader.scores(bins, bases, strand, advance) for reader in readers], axis=0)
+
+    def of_strand(bins: _Bins, strand: str, advance: Callable[[int], None]) -> NDArray[np.float32]:
+        scores = at(bins, bins.middles, strand, advance)
+        high = scores > refine  # never where there is no answer
+        if step > 1 and high.any():
+            others = bins.others[high]
+            more = at(bins, others.ravel(), strand, _say_nothing).reshape(others.shape)
+            scores[high] = np.fmax(scores[high], np.fmax.reduce(more, axis=1))
+        return scores
+
     def found(bins: _Bins, advance: Callable[[int], None]) -> NDArray[np.float32]:
-        by_strand = [np.mean([reader.scores(bins, strand, advance) for reader in readers], axis=0) for strand in read]
-        return np.stack(by_strand)
+        return np.stack([of_strand(bins, strand, advance) for strand in read])
 
     def blocks_of(bins: _Bins, scores: NDArray[np.float32]) -> Iterable[ScoreBlock]:
         blocks = [
@@ -199,8 +216,7 @@ def step_for(model: AnyClassifier, step: int | None = None) -> int:
     """Return the width of the bins of a scan in bp: as given, or what a model's window asks for.
 
     Bins are 10 bp wide. A classifier that divides its window into segments narrower than that is sure of a place to a
-    few bases, and would step over much of what it can find: then they are 3 bp wide, so that each base is a bin's
-    middle or next to one. docs/tracks.md says what that brings.
+    few bases: then they are 5 bp wide. docs/tracks.md says what that brings.
 
     Raises
     ------
@@ -213,8 +229,38 @@ def step_for(model: AnyClassifier, step: int | None = None) -> int:
         if step < 1:
             raise SettingError(f"step is {step}, wanted at least 1 bp")
         return step
+    return _FINE_STEP if _knows_places(model) else _STEP
+
+
+def refine_for(model: AnyClassifier, refine: float | None = None) -> float:
+    """Return the probability above which a scan scores each base of a bin: as given, or what a model asks for.
+
+    A classifier that is sure of a place to a few bases is unsure of its neighbours, and a scan would step over much of
+    what it can find. But they are seldom nothing to it: from .05 on it is worth a closer look. One that isn't sure of a
+    place says much the same of all bases of a bin, and none is looked at (1).
+
+    Raises
+    ------
+    SettingError
+        If `refine` is not between 0 and 1.
+    DatasetError
+        If it is not given and the model has no window.
+    """
+    if refine is not None:
+        if not 0 <= refine <= 1:
+            raise SettingError(f"refine is {refine}, wanted a probability from 0 to 1")
+        return refine
+    return _REFINE if _knows_places(model) else _NEVER
+
+
+def _knows_places(model: AnyClassifier) -> bool:
+    """Tell whether a model sees its window in segments that are narrower than a bin."""
     segments = max(member.config.segments for member in members_of(model))
-    return _FINE_STEP if segments > 1 and _Window.of(model).length // segments < _STEP else _STEP
+    return segments > 1 and _Window.of(model).length // segments < _STEP
+
+
+def _say_nothing(n: int) -> None:
+    """Don't count the bases of a bin that was counted."""
 
 
 def count_bins(genome: Genome, *, step: int, regions: Iterable[Interval] | None = None) -> int:
@@ -289,12 +335,25 @@ class _Bins:
     def sequence(self) -> str:
         return self.genome.sequence(self.chrom, self.start, self.end)
 
+    @property
+    def middles(self) -> NDArray[np.int64]:
+        return np.arange(self.start, self.end, self.step) + self.step // 2
+
+    @property
+    def others(self) -> NDArray[np.int64]:
+        """The bases of each bin beside its middle one (n_bins, step - 1); those past the end are its last base."""
+        beside = np.delete(np.arange(self.step), self.step // 2) - self.step // 2
+        return np.minimum(self.middles[:, None] + beside, self.end - 1)
+
     def windows(
-        self, window: _Window, vocab: KmerVocab, strand: str
+        self, bases: NDArray[np.int64], window: _Window, vocab: KmerVocab, strand: str
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.bool_]]:
-        """Return k-mer ids (n_ids,), where in them the answered windows begin, and which bins (n_bins,) have one."""
+        """Return k-mer ids (n_ids,), where in them the answered windows begin, and which bases (n_bases,) have one.
+
+        The windows are those with their anchor at a base, from the left to the right.
+        """
         size = self.genome.chrom_sizes[self.chrom]
-        left = np.arange(self.start, self.end, self.step) + self.step // 2 - window.left(strand)
+        left = bases - window.left(strand)
         answered = (left >= 0) & (left + window.length <= size)
         if not answered.any():
             return np.empty(0, dtype=vocab.dtype), np.empty(0, dtype=np.int64), answered
@@ -314,10 +373,12 @@ class _Reader:
         self.model, self.window, self.column, self.make_slider = model, window, column, make_slider
         self.slider: Slider | None = None
 
-    def scores(self, bins: _Bins, strand: str, advance: Callable[[int], None]) -> NDArray[np.float32]:
-        """Return the target's probability in each bin (n_bins,), NaN where there is no answer."""
+    def scores(
+        self, bins: _Bins, bases: NDArray[np.int64], strand: str, advance: Callable[[int], None]
+    ) -> NDArray[np.float32]:
+        """Return the target's probability at each base (n_bases,), NaN where there is no answer."""
         vocab = self.model.vocab
-        ids, starts, answered = bins.windows(self.window, vocab, strand)
+        ids, starts, answered = bins.windows(bases, self.window, vocab, strand)
         scores = np.full(len(answered), np.nan, dtype=np.float32)
         advance(len(answered) - len(starts))
         if len(starts):

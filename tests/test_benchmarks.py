@@ -56,3 +56,23 @@ def test_a_part_of_a_row_fits_its_budget_and_is_whole_batches(benchmark):
     assert benchmark.part(10, 10, 10_000) == 10
     assert benchmark.part(1000, 10, 1) == 2
     assert benchmark.part(1000, 10, 1, batch=64) == 64
+
+
+def test_the_matrix_scans_the_windows_that_it_learnt_from(tmp_path):
+    """An annotated start has the log odds of that start's record, on both strands."""
+    from benchmarks import scan_negatives
+    from genomic_ulmfit.datasets.baselines import pwm
+    from genomic_ulmfit.datasets.records import labels, part
+
+    bench = scan_negatives.Bench(tmp_path)
+    learnt = part(bench.records(scan_negatives.ROWS["random"]), "train")
+    truth = np.array([label == "gene_start" for label in labels(learnt)], dtype=int)
+    for strand in "+-":
+        start = next(start for start in bench.starts if start.strand == strand and start.start > 4_180_000)
+        (record,) = bench.genome.fetch_many([start.window(100, 50)])
+        ((background, target),) = pwm(learnt, truth, [record], 2)
+        region = gu.Interval(start.chrom, start.first - 30, start.first + 30)
+        blocks = {block.strand: block for block in bench.scanned_by_matrix("random", region)}
+        odds = blocks[strand].scores
+        assert odds[30] == pytest.approx(np.log(target / background), rel=1e-4)
+        assert odds.argmax() == 30

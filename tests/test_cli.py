@@ -383,7 +383,14 @@ def test_an_interrupted_scan_goes_on(built, capsys, caplog, monkeypatch):
     status, _, err = run(capsys, *scan, track)
     assert status == 2 and "go on with it (resume)" in err
     assert run(capsys, *scan, track, "--resume")[0] == 0
-    assert track.read_text() == whole.read_text() and not kept.exists()
+    (places, scores), (same_places, same_scores) = (_bins(path) for path in (track, whole))
+    assert places == same_places and scores == pytest.approx(same_scores, abs=1e-5) and not kept.exists()
+
+
+def _bins(bedgraph):
+    """Return places and scores; what is shared may move the last digit."""
+    rows = [line.split("\t") for line in bedgraph.read_text().splitlines()]
+    return [row[:3] for row in rows], [float(row[3]) for row in rows]
 
 
 def test_a_scan_finds_a_planted_motif(folder, capsys):

@@ -120,8 +120,7 @@ def test_the_shipped_classifier_gives_the_figure_of_its_card():
         gu.read_tss(FIXTURES / "NC_000913.3.gbk.gz", feature="CDS"),
         upstream=100,
         downstream=50,
-        negatives="gene-body",
-        genes=gu.read_genes(FIXTURES / "NC_000913.3.gbk.gz", feature="CDS"),
+        negatives="random",
         split=gu.split_genome({"NC_000913.3": 4641652}, "region"),
         label="gene_start",
     )

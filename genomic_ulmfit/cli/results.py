@@ -46,7 +46,16 @@ def scan(
     regions: Annotated[str | None, typer.Option(metavar="REGION|BED", help="chr:start-end, or a file.")] = None,
     strands: Annotated[Strands, typer.Option(help="both writes two files, out.plus.* and out.minus.*")] = Strands.max,
     step: Annotated[
-        int | None, typer.Option(min=1, help="bp a bin. [default: 10, or 3 for a model that knows places]")
+        int | None, typer.Option(min=1, help="bp a bin. [default: 10, or 5 for a model that knows places]")
+    ] = None,
+    refine: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Above this a bin gets the best of its bases, not its middle one's. "
+            "[default: 0.05 for a model that knows places, else 1: none]",
+        ),
     ] = None,
     target: Target = None,
     scale: Annotated[Scale, typer.Option(help="Of the track; -log10 is -log10(1 - p).")] = Scale.probability,
@@ -95,7 +104,7 @@ def scan(
     advise_bigwig(output, count_bins(opened, step=step, regions=where))
     read = Strands.both if strands is Strands.max else strands
     how: dict[str, Any] = {"step": step, "regions": where, "strands": read.value, "target": target, "progress": True}
-    how |= {"precision": precision.value, "exact": exact, "device": device}
+    how |= {"refine": refine, "precision": precision.value, "exact": exact, "device": device}
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     calling: dict[str, Any] = {"threshold": threshold, "min_distance": min_distance}
     drawn, kept = where[0] if where and plot is not None else None, list[gu.ScoreBlock]()

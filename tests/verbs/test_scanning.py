@@ -269,6 +269,7 @@ def test_window_at_puts_the_anchor_on_the_middle():
         ({"strands": "?"}, SettingError),
         ({"precision": "fp8"}, SettingError),
         ({"device": "nonsense"}, SettingError),
+        ({"refine": 1.5}, SettingError),
         ({"target": "z"}, UnknownClassError),
         ({"regions": [gu.Interval("chr9", 0, 5)]}, UnknownChromosomeError),
         ({"regions": [gu.Interval("chr1", 690, 701)]}, OutOfRangeError),
@@ -279,9 +280,33 @@ def test_bad_options_are_refused_before_anything_is_scored(genome, options, erro
         gu.scan(net(2, 1, 20, 5), genome, **options)
 
 
+@pytest.mark.parametrize("step", [1, 2, 5, 10])
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_refined_bin_has_the_best_of_its_bases(genome, step, members):
+    nets = [net(3, stride, 20, 5) for stride in (1, 2)][:members]
+    model = gu.Ensemble(nets) if members > 1 else nets[0]
+    regions = [gu.Interval("chr1", 40, 333), gu.Interval("chr1", 480, 700)]
+    how = {"strands": "both", "device": "cpu", "regions": regions}
+    every = np.full((2, 700), np.nan)
+    for block in gu.scan(model, genome, step=1, strands="both", device="cpu"):
+        if block.chrom == "chr1":
+            every["+-".index(block.strand)] = block.scores
+    plain = {(b.start, b.strand): b for b in gu.scan(model, genome, step=step, refine=1, **how)}
+    limit = float(np.nanmedian(every))
+    refined = list(gu.scan(model, genome, step=step, refine=limit, **how))
+    assert len(refined) == len(plain) == 4
+    for block in refined:
+        middles = plain[block.start, block.strand].scores
+        bases = [every["+-".index(block.strand), a:b] for a, b in zip(block.starts, block.ends, strict=True)]
+        best = np.array([np.fmax.reduce(of_bin) for of_bin in bases])
+        expected = np.where(middles > limit, np.fmax(best, middles), middles)
+        np.testing.assert_allclose(block.scores, expected, atol=1e-6)
+        assert 0 < np.sum(middles > limit) < len(middles)
+
+
 @pytest.mark.parametrize(
     ("window", "segments", "step"),
-    [(1000, 1, 10), (1000, 32, 10), (300, 32, 3), (150, 32, 3), (20, 32, 3), (81, 1, 10)],
+    [(1000, 1, 10), (1000, 32, 10), (300, 32, 5), (150, 32, 5), (20, 32, 5), (81, 1, 10)],
 )
 def test_bins_are_no_wider_than_the_places_that_the_model_tells_apart(window, segments, step):
     plain = net(3, 1, window, None)
@@ -291,6 +316,8 @@ def test_bins_are_no_wider_than_the_places_that_the_model_tells_apart(window, se
     assert scanning.step_for(model) == step
     assert scanning.step_for(gu.Ensemble([plain, model])) == step
     assert scanning.step_for(model, 7) == 7
+    assert scanning.refine_for(model) == (0.05 if step == 5 else 1)
+    assert scanning.refine_for(model, 0.5) == 0.5
     (block,) = gu.scan(model, {"c": GENOME[:300]}, strands="+", device="cpu")
     assert block.step == step
 
