@@ -185,6 +185,7 @@ ECOLI = Table(
 - The background is coding: a classifier may learn codons, and says little about a genome's other parts.
 - What the published split was worth cannot be told. One convolution as CNNProm's, trained here by one schedule and not
   tuned, has .765 by the random split, where .84 is published: the aim of .90 is missed by less than that.
+- Of the ideas below none brings anything on the valid parts, and so none was scored on the test part.
 """,
     labels=2936,
     seeds=5,
@@ -269,6 +270,8 @@ PLANTS_AND_MOUSE = Table(
   5,905 and 1,941 of 11,459; mouse 56 of 1,255 and 772 of 3,530, the largest group 170 records, which always trains.
 - No genome of Arabidopsis or any plant is at hand: its language model has read the training records alone. The mouse's
   is of a human chromosome.
+- With thousands of promoters lined up at their start there is little for a language model to bring: one convolution as
+  CNNProm's, trained here by one schedule and not tuned, is level with all rows but the tables by position and 4-mers.
 """,
     labels=3500,
 )
