@@ -37,7 +37,7 @@ WINDOWS = 4096  # records of windows held at a time
 
 
 class Row(NamedTuple):
-    """Negatives: their kind, how many for each start, and the row whose classifier they are to mislead."""
+    """Negatives: their kind, how many for each start, the row whose classifier they are to mislead; and the head."""
 
     negatives: str
     ratio: int = 1

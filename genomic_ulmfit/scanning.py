@@ -141,8 +141,7 @@ def scan(
     if resume and checkpoint is None:
         raise SettingError("resume needs the path of a checkpoint to go on from")
     path = None if checkpoint is None else Path(checkpoint)
-    settings = {"target": model.classes[column], "strands": read, "precision": precision, "exact": exact}
-    settings["refine"] = refine
+    asked = {"target": model.classes[column], "strands": read, "precision": precision, "exact": exact, "refine": refine}
 
     def make_slider(member: Classifier, first: Ids) -> Slider:
         engine = make_engine(member, first, precision=precision, device=where)
@@ -173,7 +172,7 @@ def scan(
         return best_strand(blocks) if strands == "max" else blocks
 
     def blocks() -> Iterator[ScoreBlock]:
-        with kept_scores(path, _settings(model, stretches) | settings, resume=resume) as kept:
+        with kept_scores(path, _settings(model, stretches) | asked, resume=resume) as kept:
             known = 0
             for bins in stretches:
                 scores = kept.read(bins.sequence, (len(read), bins.n))
