@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from Bio import SeqIO
 
@@ -10,6 +11,15 @@ from genomic_ulmfit import demo as demo_module
 from genomic_ulmfit.demo import Budget, run_demo
 
 STEPS = Budget(pretrain_steps=3, finetune_epochs=1, classifier_epochs=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_scan():
+    """Scan little, and call some of it: after three steps no bin is above .99."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_module, "SCANNED_BP", 2_000)
+        patch.setattr(demo_module, "CALLED_ABOVE", 0.01)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +43,9 @@ def test_it_lists_each_file_it_made(demo):
     listed = {line.split()[0] for line in text.split("Files in")[1].splitlines()[1:]}
     made = {path.name for path in folder.iterdir()}
     assert listed <= made
-    assert made - listed <= {"plain.bed", "masked.bed", "genome.fa.fai"}
+    assert made - listed <= {"plain.bed", "masked.bed", "anywhere.bed", "genome.fa.fai"}
     assert {"scores.bedgraph", "calls.bed", "scan.png", "metrics.json", "summary.txt", "lm.safetensors"} <= listed
+    assert {"saliency.bedgraph", "saliency.png"} <= listed
 
 
 def test_it_ends_with_a_page_that_knows_all_of_it(demo):
@@ -51,7 +62,27 @@ def test_the_table_has_every_model_and_baseline_twice(demo):
         for model in ("pretrained", "from scratch"):
             assert f"{variant}: {model}" in text
     for baseline in ("gc", "kmer", "pwm", "position"):
-        assert text.count(f"baseline {baseline} ") == 2
+        assert text.count(f"baseline {baseline} ") == 3
+
+
+def test_only_the_last_data_set_has_negatives_outside_genes(demo, piece):
+    folder, _ = demo
+    genes = gu.read_genes(piece, feature="CDS")
+    outside = {}
+    for name in ("plain", "masked", "anywhere"):
+        said = [record.annotations for record in gu.read_dataset(folder / f"{name}.fa")]
+        background = [(a["start"], a["end"]) for a in said if a["label"] == "background"]
+        outside[name] = sum(not any(g.start <= start and end <= g.end for g in genes) for start, end in background)
+    assert outside["plain"] == outside["masked"] == 0 < outside["anywhere"]
+
+
+def test_the_tracks_are_of_the_last_model(demo, piece):
+    folder, _ = demo
+    written = next(gu.read_track(folder / "scores.bedgraph"))
+    region = gu.Interval(written.chrom, written.start, written.start + 100 * written.step)
+    blocks = gu.scan(gu.load(folder / "anywhere.safetensors"), piece, regions=[region], strands="both")
+    (scores,) = (block.scores for block in gu.best_strand(blocks))
+    np.testing.assert_allclose(written.scores[:100], scores, atol=1e-5)
 
 
 def test_nothing_held_out_was_pretrained_on(demo):
@@ -87,7 +118,7 @@ def test_a_second_run_keeps_the_models_and_gives_the_same_tracks(demo, piece, ca
     times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
     with caplog.at_level("INFO", logger="genomic_ulmfit"):
         run_demo(folder, genome=piece, budget=STEPS, from_scratch=True)
-    assert caplog.text.count("kept") == len(times) == 7
+    assert caplog.text.count("kept") == len(times) == 9
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")} == times
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
