@@ -1,6 +1,7 @@
 """The frame of the paper's tables on a toy one: what is run, what isn't run again, and what the page says of it."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from benchmarks.paper import gene_starts, pictures, running
 from benchmarks.paper.definitions import AtLeast, Published, Row, cells_of, ideas_of, missing, row_of
 from benchmarks.paper.figures import bootstrap, groups_of, t_interval
 from benchmarks.paper.methods import METHODS, Settings, Task
-from benchmarks.paper.page import NAMES, PAGE, Key, Runs, number, page, read_runs, said_of, write_page
+from benchmarks.paper.page import NAMES, PAGE, Key, Runs, judge, number, page, read_runs, said_of, write_page
 from benchmarks.paper.running import (
     RUNS,
     Place,
@@ -371,6 +372,18 @@ def test_aims_are_told_in_words_met_missed_or_open(place, done):
     assert open_.endswith("not run yet.")
     assert "rises from GC content to one position: met" in ordered
     assert "above every baseline's: missed" in above and "against 1.000" in above
+
+
+def test_the_page_begins_with_the_aims_of_each_table_and_links_to_it(place, done):
+    text = page([TABLE], place.runs)
+    (row,) = [line for line in text.splitlines() if line.startswith("| [Table ")]
+    heading, anchor, met, missed, left = re.fullmatch(r"\| \[(.+)\]\(#(.+)\) \| (.+) \| (.+) \| (.+) \|", row).groups()
+    assert f"\n## {heading}\n" in text
+    assert anchor == re.sub(r"[^a-z0-9-]", "", heading.lower().replace(" ", "-"))
+    assert (met, left) == ("2 of 5", "1")
+    judged = [judge(TABLE, aim, read_runs(TABLE, place.runs)) for aim in TABLE.aims]
+    assert missed == "; ".join(f"{aim.claim} ({aim.measured})" for aim in judged if aim.met is False)
+    assert missed.count("; ") == 1
 
 
 def test_ideas_are_told_by_what_they_brought_on_the_valid_part(place, done):

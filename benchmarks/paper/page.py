@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,12 +135,39 @@ def write_page(tables: Iterable[Table], folder: Path, path: Path) -> Path:
 
 def page(tables: Iterable[Table], folder: Path) -> str:
     """Lay all tables out as Markdown."""
-    sections = [*(_section(table, read_runs(table, folder)) for table in tables), pictures.section(folder)]
+    runs = [(table, read_runs(table, folder)) for table in tables]
+    sections = [_overview(runs), *starmap(_section, runs), pictures.section(folder)]
     return "\n".join([HEAD, *map("\n".join, sections)])
 
 
+def _overview(of_tables: Sequence[tuple[Table, Runs]]) -> Iterator[str]:
+    """A row a table: how many of its aims are met, and which are not."""
+    yield "## At a glance\n"
+    lines = [["table", "aims met", "missed", "not run yet"]]
+    for table, runs in of_tables:
+        judged = [judge(table, aim, runs) for aim in table.aims]
+        missed = [f"{aim.claim} ({aim.measured})" for aim in judged if aim.met is False]
+        open_ = sum(aim.met is None for aim in judged)
+        met = f"{sum(aim.met is True for aim in judged)} of {len(judged)}"
+        lines.append([f"[{_heading(table)}](#{_anchor(_heading(table))})", met, "; ".join(missed), str(open_ or "")])
+    yield from _markdown(lines)
+
+
+def _heading(table: Table) -> str:
+    return f"Table {table.number}: {table.title}"
+
+
+def _anchor(heading: str) -> str:
+    """Return what GitHub makes of a heading, to be linked to.
+
+    >>> _anchor("Table 7: long promoters, -500/+500")
+    'table-7-long-promoters--500500'
+    """
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def _section(table: Table, runs: Runs) -> Iterator[str]:
-    yield f"## Table {table.number}: {table.title}\n"
+    yield f"## {_heading(table)}\n"
     if not runs.found:
         yield f"Not run yet: `python -m benchmarks.paper {table.name}`.\n"
         return
@@ -252,15 +280,28 @@ def _aims(table: Table, runs: Runs) -> Iterator[str]:
 
 def said_of(table: Table, aim: Aim, runs: Runs) -> str:
     """Say in words what an aim was and whether it is met."""
+    judged = judge(table, aim, runs)
+    if judged.met is None:
+        return f"{judged.claim}: not run yet."
+    return f"{judged.claim}: {'met' if judged.met else 'missed'} ({judged.measured})."
+
+
+class Judged(NamedTuple):
+    """An aim in words, whether it is met, None where that isn't known yet, and the figures that say so."""
+
+    claim: str
+    met: bool | None
+    measured: str
+
+
+def judge(table: Table, aim: Aim, runs: Runs) -> Judged:
+    """Hold an aim against the means of the runs."""
     variant = table.variant(aim.variant)
-    where = variant.title + (f", {aim.n:,} labels" if aim.n else "")
     what, names = _claim(aim, variant)
+    claim = f"{variant.title}{f', {aim.n:,} labels' if aim.n else ''}: {what}"
     means = [runs.mean(Key(variant.name, name, aim.n), aim.metric) for name in names]
     known = [mean for mean in means if mean is not None]
-    if len(known) < len(means):
-        return f"{where}: {what}: not run yet."
-    met, measured = _verdict(aim, known)
-    return f"{where}: {what}: {'met' if met else 'missed'} ({measured})."
+    return Judged(claim, *(_verdict(aim, known) if len(known) == len(means) else (None, "")))
 
 
 def _claim(aim: Aim, variant: Variant) -> tuple[str, list[str]]:
