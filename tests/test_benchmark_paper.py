@@ -13,7 +13,7 @@ from scipy import stats
 import genomic_ulmfit as gu
 from benchmarks.paper import __main__ as program
 from benchmarks.paper import gene_starts, pictures, running
-from benchmarks.paper.definitions import AtLeast, Published, Row, cells_of, ideas_of, missing, row_of
+from benchmarks.paper.definitions import AtLeast, Published, Row, cells_of, ideas_of, missing, model_file, row_of
 from benchmarks.paper.figures import bootstrap, groups_of, t_interval
 from benchmarks.paper.methods import METHODS, Settings, Task
 from benchmarks.paper.page import NAMES, PAGE, Key, Runs, judge, number, page, read_runs, said_of, write_page
@@ -100,6 +100,13 @@ def test_published_figures_and_aims_speak_of_variants_sizes_and_metrics_that_are
 
 def test_rows_whose_language_models_are_not_there_are_told(place):
     assert missing(BASES.rows, place.models) == {"probe.absent": ["absent"]}
+
+
+def test_language_models_are_those_of_the_folder_or_else_of_the_package(tmp_path):
+    (shipped,) = [model.path for model in gu.shipped_models() if model.name == "bacteria-small"]
+    assert model_file(None, "bacteria-small") == model_file(tmp_path, "bacteria-small") == shipped
+    (tmp_path / "bacteria-small.safetensors").touch()
+    assert model_file(tmp_path, "bacteria-small") == tmp_path / "bacteria-small.safetensors"
 
 
 # Records --------------------------------------------------------------------------------------------------------------
@@ -454,6 +461,7 @@ def test_undefined_figures_are_no_figures():
     [
         (["nothing"], "there is no table 'nothing'"),
         (["gene_starts"], "--data is None, wanted a folder"),
+        (["gene_starts", "--data", "{data}", "--models", "{data}/none"], "none, wanted a folder"),
         (["1", "--data", "{data}", "--models", "{models}"], "NC_000913.3.gbk.gz: no such file"),
     ],
 )

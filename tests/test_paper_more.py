@@ -9,7 +9,6 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
-from benchmarks.paper import __main__ as program
 from benchmarks.paper import long_promoters, pictures, reads, sweeps, transcripts
 from benchmarks.paper.definitions import cells_of
 from benchmarks.paper.methods import METHODS, Settings, Task
@@ -212,13 +211,3 @@ def test_the_page_shows_pictures_that_were_drawn_and_says_of_others_that_they_we
     (tmp_path / "pictures" / "pictures.json").write_text(json.dumps(said))
     text = "\n".join(pictures.section(tmp_path))
     assert "![A](images/paper/a.png)\n\nof a" in text and "1.0 h on a machine" in text
-
-
-def test_pictures_without_their_language_model_are_refused_in_one_line(tmp_path, capsys):
-    path = tmp_path / pictures.ANNOTATION
-    path.parent.mkdir()
-    path.write_text("")
-    with pytest.raises(SystemExit) as left:
-        program.main(["pictures", "--data", str(tmp_path), "--models", str(tmp_path)])
-    said = capsys.readouterr().err
-    assert left.value.code == 2 and said.count("\n") == 1 and "bacteria-small.safetensors: no such file" in said

@@ -2,14 +2,15 @@
 
     python -m benchmarks.paper gene_starts --data DIR --models DIR
     python -m benchmarks.paper gene_starts --data DIR --models DIR --quick
-    python -m benchmarks.paper few_labels --data DIR --models DIR --variant masked --labels 20 --seed 0
-    python -m benchmarks.paper pictures --data DIR --models DIR
+    python -m benchmarks.paper few_labels --data DIR --variant masked --labels 20 --seed 0
+    python -m benchmarks.paper pictures --data DIR
     python -m benchmarks.paper page
 
 A table is named by its name or number. DIR of data is laid out as the tables' files say; DIR of models holds language
-models as NAME.safetensors, and rows without theirs are left out. The hours planned are printed first. Each run writes
-one JSON; what is there of the same language model, data, settings and version is not done again, and a run that was
-stopped goes on. The page is made of the JSON files alone, and shows the pictures, which are table 13.
+models as NAME.safetensors; those that aren't there are the package's, and rows without theirs are left out. The hours
+planned are printed first. Each run writes one JSON; what is there of the same language model, data, settings and
+version is not done again, and a run that was stopped goes on. The page is made of the JSON files alone, and shows the
+pictures, which are table 13.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.paper import pictures
-from benchmarks.paper.definitions import Cell, Table, cells_of, ideas_of, model_file
+from benchmarks.paper.definitions import Cell, Table, cells_of, ideas_of
 from benchmarks.paper.page import PAGE, write_page
 from benchmarks.paper.running import QUICK_RUNS, RUNS, Place, run_cells
 from benchmarks.paper.tables import TABLES
@@ -38,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = _named(options.table)
     if table is None and options.table not in PICTURES:
         parser.error(f"there is no table {options.table!r}; wanted page, pictures or one of {', '.join(_names())}")
-    for name in ("data", "models"):
-        folder = getattr(options, name)
-        if folder is None or not folder.is_dir():
-            parser.error(f"--{name} is {folder}, wanted a folder")
+    if options.data is None or not options.data.is_dir():
+        parser.error(f"--data is {options.data}, wanted a folder")
+    if options.models and not options.models.is_dir():
+        parser.error(f"--models is {options.models}, wanted a folder")
     needed = {file for v in table.variants for file in v.files} if table else {pictures.ANNOTATION}
     absent = sorted(file for file in needed if not (options.data / file).exists())
     if absent:
@@ -51,9 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--quick never writes to the committed runs; name another folder as --runs, or none")
     place = Place(options.data, options.models, runs, options.quick)
     if table is None:
-        model = model_file(options.models, pictures.LANGUAGE_MODEL)
-        if not model.exists():
-            parser.error(f"{model}: no such file; the pictures need it")
         print(pictures.draw(place, pictures.FOLDER if runs == RUNS else runs / "pictures", say))
     else:
         run_cells(table, chosen(table, options), place, workers=options.workers, say=say)
@@ -97,7 +95,7 @@ def _parser() -> _Parser:
     )
     parser.add_argument("table", help=f"page, pictures (13), or one of {', '.join(_names())}")
     parser.add_argument("--data", type=Path, help="folder of the data")
-    parser.add_argument("--models", type=Path, help="folder of language models")
+    parser.add_argument("--models", type=Path, help="folder of language models; the package's if not there")
     parser.add_argument("--runs", type=Path, help="folder of the JSON files; that of the repository if not given")
     parser.add_argument("--out", type=Path, default=PAGE, help="the page to write")
     parser.add_argument("--workers", type=int, default=2, help="processes, each of one thread")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -204,11 +205,20 @@ def _cell(table: Table, variant: str, row: Row, n: int | None, seed: int, *, ide
     return Cell(table.name, variant, row.name, row.method, "+".join(row.language_models), n, seed, idea)
 
 
-def missing(rows: Sequence[Row], models: Path) -> dict[str, list[str]]:
-    """Return the language models that aren't in a folder, by the row that wants them."""
+def missing(rows: Sequence[Row], models: Path | None) -> dict[str, list[str]]:
+    """Return the language models that are neither in a folder nor in the package, by the row that wants them."""
     found = {row.name: [name for name in row.language_models if not model_file(models, name).exists()] for row in rows}
     return {name: absent for name, absent in found.items() if absent}
 
 
-def model_file(models: Path, name: str) -> Path:
-    return models / f"{name}.safetensors"
+def model_file(models: Path | None, name: str) -> Path:
+    """Return the file of a language model: in a folder, or else in the package."""
+    file = Path(f"{name}.safetensors")
+    if models and (models / file).exists():
+        return models / file
+    return _shipped().get(name, file)
+
+
+@cache
+def _shipped() -> dict[str, Path]:
+    return {model.name: model.path for model in gu.shipped_models()}

@@ -57,7 +57,9 @@ python -m benchmarks.paper page
 ```
 
 The first prints the hours that it plans, goes on where it was stopped and writes one JSON a run into
-`benchmarks/paper/runs`; the second writes this page from nothing but those.
+`benchmarks/paper/runs`; the second writes this page from nothing but those. Language models that aren't in the folder
+`--models` are those that come with the package ([models.md](models.md)); the others are made by
+`python -m benchmarks.models.language_models`.
 
 How to read it:
 

@@ -57,11 +57,12 @@ BASELINE_SECONDS = (8, 0.0)
 class Place:
     """Where data and language models are, where runs go, and whether they only show that all works.
 
-    `draws` are those of the bootstrap.
+    Language models that aren't in the folder `models`, if there is one, are those that come with the package; `draws`
+    are those of the bootstrap.
     """
 
     data: Path
-    models: Path
+    models: Path | None
     runs: Path
     quick: bool = False
     draws: int = DRAWS
@@ -96,7 +97,7 @@ def run_cells(
     return left
 
 
-def _with_models(table: Table, cells: Sequence[Cell], models: Path, say: Callable[[str], None]) -> list[Cell]:
+def _with_models(table: Table, cells: Sequence[Cell], models: Path | None, say: Callable[[str], None]) -> list[Cell]:
     absent = missing([row_of(table, cell) for cell in cells], models)
     for row, names in absent.items():
         say(f"left out: {row}, there is no {' and no '.join(model_file(models, name).name for name in names)}")
