@@ -1,7 +1,7 @@
 """The classifiers that come with the package, one that doesn't, and the figures in their cards.
 
     python -m benchmarks.models.classifiers OUT --lm bacteria-small --only ecoli-gene-start
-    python -m benchmarks.models.classifiers OUT --lm human-small.safetensors --only human-core-promoter --data DIR
+    python -m benchmarks.models.classifiers OUT --lm human-small --only human-core-promoter --data DIR
 
 ecoli-gene-start         *E. coli* K-12 MG1655 (NCBI NC_000913.3), windows of -100/+50 around each CDS start against
                          windows from anywhere, either strand: what a scan meets (docs/tracks.md says what that is
