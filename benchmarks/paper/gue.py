@@ -111,5 +111,6 @@ TABLE = Table(
 - All promoters stand at one index of their record, so letters at a fixed place count: see the weight matrix.
 """,
     labels=23000,
+    bases=85,  # 70, and 300 in the smallest
 )
 TABLES = (TABLE,)

@@ -100,7 +100,7 @@ LONG_PROMOTERS = Table(
 - Yeast's TSSs lie so close that neighbouring promoters' windows overlap, and that windows between TSSs are few places
   cut again and again, mostly coding; nothing overlaps across parts.
 """,
-    labels=2500,  # 900 and 4,000
+    labels=2500,  # 800 and 4,000
     bases=1000,
 )
 

@@ -188,6 +188,7 @@ ECOLI = Table(
 - Of the ideas below none brings anything on the valid parts, and so none was scored on the test part.
 """,
     labels=2936,
+    bases=81,
     seeds=5,
 )
 
@@ -229,6 +230,7 @@ BACILLUS = Table(
   not tuned, has .767. With relatives on one side it does as well as a language model in both directions.
 """,
     labels=1050,
+    bases=81,
     seeds=5,
 )
 
@@ -274,6 +276,7 @@ PLANTS_AND_MOUSE = Table(
   CNNProm's, trained here by one schedule and not tuned, is level with all rows but the tables by position and 4-mers.
 """,
     labels=3500,
+    bases=251,
 )
 
 HUMAN_SHORT = Table(
@@ -303,6 +306,7 @@ HUMAN_SHORT = Table(
   for letter; it saw no labels.
 """,
     labels=7227,
+    bases=251,
 )
 
 ENHANCER_ROWS = rows_from("human-small", "human chromosome 20", HUMAN_NOTE, BOTH_STRANDS)
@@ -353,6 +357,7 @@ ENHANCER_TABLE = Table(
 - 141 of the records lie letter for letter on the chromosome that the language model has read; it saw no labels.
 """,
     labels=4864,
+    bases=500,
     seeds=N_FOLDS,
     metric="roc_auc",
     also=("mcc", "accuracy", "precision", "recall", "specificity", "pr_auc"),
