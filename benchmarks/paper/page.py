@@ -347,22 +347,24 @@ def _other_settings(row: Row) -> str:
 
 
 def _ideas(table: Table, runs: Runs) -> Iterator[str]:
-    if not table.ideas:
-        return
+    """Compare the ideas that were run with the rows that they would replace."""
     metric = table.metric
-    yield f"Ideas tried ({NAMES[metric]} on the valid part, same seeds; the test part was not scored for them):\n"
     lines = [["idea", "data", "in place of", "that row", "the idea", "95 % over seeds", "brought"]]
     for idea in table.ideas:
         variant = table.variant(idea.variant)
         key = Key(variant.name, idea.row.name, idea.n, idea=True)
         row = Key(variant.name, idea.instead_of, idea.n)
-        before = runs.of_seeds(runs.seeds(key) or runs.seeds(row)).mean(row, metric, "valid")
+        before = runs.of_seeds(runs.seeds(key)).mean(row, metric, "valid")
         after = runs.mean(key, metric, "valid")
-        brought = NONE if before is None or after is None else f"{after - before:+.3f}"
+        if after is None:
+            continue
+        brought = NONE if before is None else f"{after - before:+.3f}"
         titles = {row.name: row.title for row in variant.rows}
         lines.append([idea.row.title, _at(variant, idea), titles[idea.instead_of], number(before), number(after)])
         lines[-1] += [_between(runs.over_seeds(key, metric, "valid")), brought]
-    yield from _markdown(lines)
+    if len(lines) > 1:
+        yield f"Ideas tried ({NAMES[metric]} on the valid part, same seeds; the test part was not scored for them):\n"
+        yield from _markdown(lines)
 
 
 def _at(variant: Variant, idea: Idea) -> str:
