@@ -246,18 +246,22 @@ def _fine_tuned(
             scores=_scores,
             on_epoch=None if log is None else lambda so_far: _write_log(so_far, log),
         )
-    stage = {"stage": "train", "method": "finetune", "from_scratch": not pretrained, "records": len(learnt)}
-    stage |= {
+    stage = {
+        "stage": "train",
+        "method": "finetune",
+        "from_scratch": not pretrained,
+        "records": len(learnt),
         "epochs": len(fitted.history),
         "batch_size": batch_size,
         "patience": patience,
         "max_backprop_tokens": max_backprop_tokens,
+        "class_weights": dict(zip(classes, weights.tolist(), strict=True)),
+        "data_sha256": digest_of(learnt),
+        "prevalence": _prevalence(classes, weights, labels(learnt)),
+        "strategies": strategies_of(learnt),
+        "best_epoch": fitted.best_epoch,
+        "history": fitted.history,
     }
-    stage |= {"class_weights": dict(zip(classes, weights.tolist(), strict=True)), "data_sha256": digest_of(learnt)}
-    counts = Counter(labels(learnt))
-    shares = [float(weight) * counts[name] / len(learnt) for name, weight in zip(classes, weights, strict=True)]
-    stage |= {"prevalence": dict(zip(classes, shares, strict=True)), "strategies": strategies_of(learnt)}
-    stage |= {"best_epoch": fitted.best_epoch, "history": fitted.history}
     if fitted.lr_finder:
         stage["lr_finder"] = fitted.lr_finder
     before = model.card if isinstance(model, LanguageModel) else {}
@@ -323,6 +327,12 @@ def _class_weights(
         if not (np.isfinite(weights).all() and (weights > 0).all()):
             raise SettingError(f"class_weights are {dict(wanted)}, wanted positive numbers")
     return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+
+
+def _prevalence(classes: list[str], weights: NDArray[np.float32], known: list[str]) -> dict[str, float]:
+    """Return each class's share of the loss, which is the prevalence that the probabilities speak of."""
+    counts = Counter(known)
+    return {name: float(weight) * counts[name] / len(known) for name, weight in zip(classes, weights, strict=True)}
 
 
 def _scores(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, float]:
