@@ -93,7 +93,7 @@ class Worker:
 
     def records(self, variant: str) -> list[SeqRecord]:
         if variant not in self.built:
-            self.built[variant] = gene_starts(MASKS[variant])(None, "region")
+            self.built[variant] = gene_starts("gene-body", MASKS[variant])(None, "region")
         return self.built[variant]
 
     def do(self, cell: Cell) -> dict[str, float]:

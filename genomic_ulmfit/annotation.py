@@ -28,6 +28,7 @@ from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.sources import sniff
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.ensemble import AnyClassifier
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.scanning import scan
 
 __all__ = ["AnnotatedFile", "annotate", "annotate_file", "check_genbank_name"]
@@ -95,6 +96,8 @@ def annotate(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     UnknownClassError, SettingError, PrecisionError
         As in `scan`; SettingError too if `threshold` is not in 0..1.
     DatasetError
@@ -114,6 +117,7 @@ def annotate(
     >>> len(marked.letter_annotations["promoter_plus"])
     32
     """
+    require_classifier(model)
     if not 0 <= threshold <= 1:
         raise SettingError(f"threshold is {threshold}, wanted a probability, 0 to 1")
     name = model.classes[model.target_index(target)]

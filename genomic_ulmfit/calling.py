@@ -26,6 +26,7 @@ from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import open_track, track_format, track_line
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.ensemble import AnyClassifier
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.scanning import Strands, best_strand, scan
 
 __all__ = ["FalseDiscovery", "WrittenScan", "false_discovery", "write_scan"]
@@ -288,6 +289,8 @@ def false_discovery(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     SettingError
         If `sample_bp` is less than 1 or `tolerance` negative.
     DatasetError
@@ -295,6 +298,7 @@ def false_discovery(
     UnknownChromosomeError
         If the sites are on other chromosomes.
     """
+    require_classifier(model)
     if sample_bp < 1 or tolerance < 0:
         raise SettingError(f"wanted sample_bp >= 1 and tolerance >= 0, got {sample_bp} and {tolerance}")
     calls, rng = list(calls), np.random.default_rng(seed)

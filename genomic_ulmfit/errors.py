@@ -15,6 +15,7 @@ __all__ = [
     "GenomicUlmfitError",
     "MissingDependencyError",
     "ModelFileError",
+    "ModelKindError",
     "OutOfRangeError",
     "PrecisionError",
     "ReferenceMismatchError",
@@ -191,6 +192,25 @@ class ModelFileError(GenomicUlmfitError, ValueError):
     def __init__(self, path: str | Path, message: str) -> None:
         self.path = str(path)
         super().__init__(f"{path}: {message}")
+
+
+class ModelKindError(GenomicUlmfitError, TypeError):
+    """A model is not of the kind that was wanted.
+
+    Parameters
+    ----------
+    got : str
+        What it is, such as "LanguageModel".
+    wanted : str
+        What it should be, such as "a classifier".
+    do : str
+        How to come by one.
+    """
+
+    def __init__(self, got: str, wanted: str, do: str) -> None:
+        self.got, self.wanted = got, wanted
+        article = "an" if got[0] in "AEIOU" else "a"
+        super().__init__(f"wanted {wanted}, got {article} {got}; {do}")
 
 
 class MissingDependencyError(GenomicUlmfitError, ImportError):

@@ -17,6 +17,7 @@ from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics, resample
 from genomic_ulmfit.datasets.records import labels, part, require_labels
 from genomic_ulmfit.errors import DatasetError, UnknownClassError
 from genomic_ulmfit.net.ensemble import AnyClassifier
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.predict import predict_proba
 
 __all__ = ["Evaluation", "evaluate", "table"]
@@ -122,11 +123,14 @@ def evaluate(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     DatasetError
         If records have no labels, fewer than two classes or no test part.
     UnknownClassError
         If a label is not one of the model's classes.
     """
+    require_classifier(model)
     records = list(records)
     split = any("split" in record.annotations for record in records)
     scored = part(records, "test") if split else records

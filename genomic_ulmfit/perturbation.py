@@ -28,6 +28,7 @@ from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, check_precision, log_odds
 from genomic_ulmfit.net.ensemble import AnyClassifier, mean_logits, members_of
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.perturbed import Edits, forward_copies
 from genomic_ulmfit.predict import check_lengths, encode_records, predict_proba
@@ -117,6 +118,8 @@ def saliency(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     DatasetError
         If a record is shorter than a replacement.
     UnknownClassError
@@ -126,6 +129,7 @@ def saliency(
     PrecisionError
         If "bf16" was asked for and changes the answers too much.
     """
+    require_classifier(model)
     records = list(records)
     motifs = [motif.upper() for motif in inserts or ()]
     _check(records, lengths, motifs, draws)
@@ -176,6 +180,8 @@ def mutagenesis(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     UnknownClassError
         If there is no such class, or there are several to choose from.
     SequenceTooShortError
@@ -183,6 +189,7 @@ def mutagenesis(
     PrecisionError
         As in `saliency`.
     """
+    require_classifier(model)
     records = list(records)
     column = model.target_index(target)
 

@@ -18,6 +18,7 @@ from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, make_engine, softmax
 from genomic_ulmfit.net.ensemble import AnyClassifier, members_of
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.progress import progress_bar
 
@@ -66,6 +67,8 @@ def predict_proba(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     SequenceTooShortError
         If a record is shorter than k.
     SettingError
@@ -73,6 +76,7 @@ def predict_proba(
     PrecisionError
         If "bf16" was asked for and probabilities drift too far from float32.
     """
+    require_classifier(model)
     if strands not in ("+", "-", "mean"):
         raise SettingError(f"strands is {strands!r}, wanted '+', '-' or 'mean'")
     records = list(records)

@@ -23,6 +23,7 @@ from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, LanguageModel
 from genomic_ulmfit.net.batches import Ids, LMStream, known_segments
 from genomic_ulmfit.net.engine import Precision
+from genomic_ulmfit.net.kinds import require_language_model
 from genomic_ulmfit.net.kmers import Direction, KmerVocab
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.net.lm_training import Training, bits_per_base, fit_language_model
@@ -250,11 +251,14 @@ def finetune(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no language model.
     DatasetError
         If no record has two known k-mers.
     OSError, ResumeError, TrainingDivergedError
         As in `pretrain`.
     """
+    require_language_model(model)
     records = list(records)
     learnt, checked = training_parts(records)
     vocab = model.vocab

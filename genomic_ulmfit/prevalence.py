@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.net.ensemble import AnyClassifier, members_of
+from genomic_ulmfit.net.kinds import require_classifier
 
 __all__ = ["at_prevalence", "strategies_of", "trained_prevalence"]
 
@@ -53,6 +54,8 @@ def at_prevalence(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     SettingError
         If `prior` is not between 0 and 1.
     UnknownClassError
@@ -66,6 +69,7 @@ def at_prevalence(
     >>> at_prevalence(model, np.array([[0.1, 0.9]]), prior=0.01).round(3)
     array([[0.917, 0.083]], dtype=float32)
     """
+    require_classifier(model)
     if not 0 < prior < 1:
         raise SettingError(f"prior is {prior}, wanted a share between 0 and 1, such as 0.001")
     column = model.target_index(target)

@@ -34,6 +34,7 @@ from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, best_device, check_precision, make_engine, softmax
 from genomic_ulmfit.net.ensemble import AnyClassifier, members_of
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.resuming import digest_of_tensors
 from genomic_ulmfit.net.sharing import Slider
@@ -114,6 +115,8 @@ def scan(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     UnknownClassError
         If there is no such class, or there are several to choose from.
     DatasetError
@@ -128,6 +131,7 @@ def scan(
     PrecisionError
         While scanning, if "bf16" was asked for and probabilities drift too far from float32.
     """
+    require_classifier(model)
     step, refine = step_for(model, step), refine_for(model, refine)
     if strands not in ("max", "+", "-", "both"):
         raise SettingError(f"strands is {strands!r}, wanted 'max', '+', '-' or 'both'")

@@ -32,6 +32,7 @@ from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.awd_lstm import LanguageModel, LayerState
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import best_device
+from genomic_ulmfit.net.kinds import require_language_model
 from genomic_ulmfit.net.kmers import UNK, KmerVocab
 from genomic_ulmfit.progress import Progress, progress_bar
 
@@ -86,6 +87,8 @@ def surprisal(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no language model.
     SettingError
         If `strand`, `context` or `device` is not usable.
     UnknownChromosomeError, OutOfRangeError
@@ -101,6 +104,7 @@ def surprisal(
     >>> next(surprisal(guesser, SeqRecord(Seq("ACGT"), id="chr1"))).scores
     array([nan,  2.,  2.,  2.], dtype=float32)
     """
+    require_language_model(model)
     if strand not in ("+", "-"):
         raise SettingError(f"strand is {strand!r}, wanted '+' or '-'")
     if context < 0:

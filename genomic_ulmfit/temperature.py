@@ -21,6 +21,7 @@ from genomic_ulmfit.datasets.records import part, require_labels
 from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.engine import softmax
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.predict import predict_proba
 from genomic_ulmfit.prevalence import trained_prevalence
 from genomic_ulmfit.stages import class_indices, digest_of
@@ -55,10 +56,13 @@ def calibrate(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier, or several as one.
     DatasetError
         If records have no labels, fewer than two classes or a class that the model doesn't know; or if some say
         ``split=`` and none ``valid``.
     """
+    require_classifier(model, single=True)
     records = list(records)
     if any("split" in record.annotations for record in records):
         records = part(records, "valid")

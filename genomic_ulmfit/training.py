@@ -30,6 +30,7 @@ from genomic_ulmfit.net.classifier_training import (
     least_steps,
 )
 from genomic_ulmfit.net.engine import Precision
+from genomic_ulmfit.net.kinds import require_language_model
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.predict import encode_records
@@ -140,6 +141,8 @@ def train_classifier(
 
     Raises
     ------
+    ModelKindError
+        If `model` is neither a language model nor a vocabulary and a config.
     DatasetError
         If records have no labels or fewer than two classes; of a probe, if a class has one record only; of "auto", if
         no record says ``split=valid``.
@@ -150,6 +153,8 @@ def train_classifier(
     SettingError
         If a number is out of range, or `class_weights` are not positive numbers of all classes.
     """
+    if not isinstance(model, tuple):
+        require_language_model(model)
     _check_settings(epochs, batch_size, patience, max_backprop_tokens, segments)
     records = list(records)
     learnt, checked = training_parts(records)

@@ -26,6 +26,7 @@ from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, best_device, check_precision, log_odds, make_engine, softmax
 from genomic_ulmfit.net.ensemble import AnyClassifier, mean_logits, members_of
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.net.sharing import Slider
 from genomic_ulmfit.scanning import window_at
 from genomic_ulmfit.windows import encode_windows
@@ -118,6 +119,8 @@ def allele_effects(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     UnknownClassError, DatasetError, SettingError
         As in `scan`; while reading variants a DatasetError if an allele has other letters.
     UnknownChromosomeError
@@ -135,6 +138,7 @@ def allele_effects(
     >>> 10 < snv.anchor < 31, snv.strand in "+-"
     (True, True)
     """
+    require_classifier(model)
     if step < 1:
         raise SettingError(f"step is {step}, wanted at least 1 bp")
     where = best_device(device)

@@ -19,6 +19,7 @@ from genomic_ulmfit.files import open_text, replacing
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.ensemble import AnyClassifier
+from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.progress import progress_bar
 from genomic_ulmfit.variant_effects import AlleleEffect, Variant, allele_effects, check_reference
 
@@ -113,6 +114,8 @@ def score_variants(
 
     Raises
     ------
+    ModelKindError
+        If `model` is no classifier.
     ReferenceMismatchError
         If a REF is not what the genome has there, unless `skip_mismatch`.
     UnknownChromosomeError
@@ -122,6 +125,7 @@ def score_variants(
     UnknownClassError, DatasetError, SettingError, PrecisionError
         As in `scan`.
     """
+    require_classifier(model)
     output = check_vcf_name(output)
     opened = genome if isinstance(genome, Genome) else Genome(genome)
     header = _new_header(_header(vcf), model, model.classes[model.target_index(target)], step)

@@ -76,3 +76,14 @@ def test_the_matrix_scans_the_windows_that_it_learnt_from(tmp_path):
         odds = blocks[strand].scores
         assert odds[30] == pytest.approx(np.log(target / background), rel=1e-4)
         assert odds.argmax() == 30
+
+
+def test_few_labels_are_drawn_from_gene_starts_whose_starts_are_masked():
+    from benchmarks.few_labels import MASKS, Worker, drawn
+
+    worker = Worker.__new__(Worker)  # without the language model, which has no part in this
+    worker.built = {}
+    records = worker.records("masked")
+    chosen = drawn(records, 20, 0.1, np.random.default_rng(0))
+    assert [record.annotations["label"] for record in chosen].count("gene_start") == 2
+    assert {str(record.seq[slice(*MASKS["masked"])]) for record in chosen} == {"N" * 40}

@@ -1,0 +1,58 @@
+"""Every verb refuses the wrong kind of model at once, and says what to do."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+import genomic_ulmfit as gu
+from tests.toy_models import CountGC
+
+
+def verbs(*annotations: str) -> list[str]:
+    """The public functions whose first argument is a model of one of these kinds."""
+    functions = {name: getattr(gu, name) for name in gu.__all__ if inspect.isfunction(getattr(gu, name))}
+    firsts = {name: next(iter(inspect.signature(f).parameters.values()), None) for name, f in functions.items()}
+    return [name for name, first in firsts.items() if first and first.annotation in annotations]
+
+
+OF_CLASSIFIERS = verbs("AnyClassifier", "Classifier")
+OF_LANGUAGE_MODELS = verbs("LanguageModel", "LanguageModel | tuple[KmerVocab, AWDLSTMConfig]")
+
+
+def refusal(verb: str, model: object) -> str:
+    function = getattr(gu, verb)
+    others = [p for p in list(inspect.signature(function).parameters.values())[1:] if p.default is p.empty]
+    given = [None for p in others if p.kind is not p.KEYWORD_ONLY]
+    with pytest.raises(gu.errors.ModelKindError) as refused:
+        found = function(model, *given, **{p.name: None for p in others if p.kind is p.KEYWORD_ONLY})
+        list(found)  # some say it when the first is asked for
+    assert isinstance(refused.value, TypeError)
+    return str(refused.value)
+
+
+def test_the_verbs_are_found():
+    assert {"scan", "predict_proba", "saliency", "calibrate", "score_variants"} <= set(OF_CLASSIFIERS)
+    assert set(OF_LANGUAGE_MODELS) == {"finetune", "surprisal", "train_classifier"}
+
+
+@pytest.mark.parametrize("verb", OF_CLASSIFIERS)
+def test_what_wants_a_classifier_takes_no_language_model(verb):
+    said = refusal(verb, gu.LanguageModel(gu.KmerVocab(1), gu.AWDLSTMConfig(n_embedding=1, n_hidden=1)))
+    assert said.startswith("wanted a classifier, got a LanguageModel; `train_classifier` makes one")
+
+
+@pytest.mark.parametrize("verb", OF_LANGUAGE_MODELS)
+def test_what_wants_a_language_model_takes_no_classifier(verb):
+    assert refusal(verb, CountGC()).startswith("wanted a language model, got a CountGC; `pretrain` makes one")
+
+
+@pytest.mark.parametrize("name", ["bacteria-small", Path("clf.safetensors")])
+def test_a_name_is_no_model(name):
+    assert refusal("scan", name) == f"wanted a classifier, got a {type(name).__name__}; read it with `load('{name}')`"
+
+
+def test_members_are_calibrated_not_what_they_are_joined_to():
+    assert refusal("calibrate", gu.Ensemble([CountGC(), CountGC()])) == (
+        "wanted a single classifier, got an Ensemble; give its members one by one, before they are joined"
+    )
