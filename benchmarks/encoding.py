@@ -14,10 +14,12 @@ import multiprocessing
 import tempfile
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice, product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +40,7 @@ def naive(text: str, k: int, stride: int) -> np.ndarray:
     return np.array([number.get(kmer, 1) for kmer in kmers])
 
 
-def timed(function, *arguments) -> tuple[float, np.ndarray]:
+def timed(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     began = perf_counter()
     result = function(*arguments)
     return perf_counter() - began, result
@@ -74,7 +76,7 @@ def memory() -> None:
                 print(f"{path.stem.split('.')[0]:6} {k:>2}" + "".join(f"{value:>10.1f}" for value in row), flush=True)
 
 
-def _apart(function, *arguments) -> tuple[float, ...]:
+def _apart(function: Callable[..., tuple[float, ...]], *arguments: Any) -> tuple[float, ...]:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 

@@ -89,10 +89,10 @@ def part(n: int, kmers_each: float, budget: int, *, batch: int = 2) -> int:
 
 def scan_row(size: str, window: str, step: int, models: Path) -> Row:
     """Both strands of 200 kb, window by window through fastai, or by `scan`."""
-    model, genome = gu.load(models / f"{size}{window}.safetensors"), gu.Genome(GENOME)
+    model, genome = gu.load(models / f"{size}{window}.safetensors", gu.Classifier), gu.Genome(GENOME)
     (chrom,) = genome.chrom_sizes
     peer = FastaiPeer(model)
-    each = model.vocab.n_kmers(model.window)
+    each = model.vocab.n_kmers(model.window or 0)
 
     def windows(n: int) -> list[str]:
         middles = SCANNED[0] + step * np.arange(n // 2) + step // 2
@@ -128,7 +128,7 @@ def saliency_row(size: str, models: Path) -> Row:
 
     All copies cost the peer the same, so it runs a few with one other base; we run those of length 10.
     """
-    model, genome = gu.load(models / f"{size}1k.safetensors"), gu.Genome(GENOME)
+    model, genome = gu.load(models / f"{size}1k.safetensors", gu.Classifier), gu.Genome(GENOME)
     (chrom,) = genome.chrom_sizes
     record = genome.fetch(gu.Interval(chrom, SCANNED[0], SCANNED[0] + 1000, strand="+"))
     lengths, draws = (1, 5, 10), 3
@@ -169,7 +169,7 @@ def saliency_row(size: str, models: Path) -> Row:
 
 def mutagenesis_row(size: str, models: Path) -> Row:
     """100 records of 250 bp, all other bases everywhere: our engine with every copy in full, or sharing."""
-    model, genome = gu.load(models / f"{size}150.safetensors"), gu.Genome(GENOME)
+    model, genome = gu.load(models / f"{size}150.safetensors", gu.Classifier), gu.Genome(GENOME)
     (chrom,) = genome.chrom_sizes
     starts = SCANNED[0] + 2000 * np.arange(100)
     records = [genome.fetch(gu.Interval(chrom, int(start), int(start) + 250, strand="+")) for start in starts]
@@ -201,7 +201,7 @@ def mutagenesis_row(size: str, models: Path) -> Row:
 
 def prediction_row(size: str, models: Path) -> Row:
     """10,000 records of 50 to 2,000 bp, padded by fastai, or `predict_proba`."""
-    model, genome = gu.load(models / f"{size}1k.safetensors"), gu.Genome(GENOME)
+    model, genome = gu.load(models / f"{size}1k.safetensors", gu.Classifier), gu.Genome(GENOME)
     (chrom, chrom_size), *_ = genome.chrom_sizes.items()
     rng = np.random.default_rng(0)
     lengths = rng.integers(50, 2001, 10_000)
@@ -290,7 +290,7 @@ def refused(row: Row, precision: str) -> str:
 def measure(row: Row, rounds: int, precisions: list[str]) -> dict[str, Timing]:
     """Time a row's ways in turn, round after round."""
     ways: dict[str, tuple[Callable[[], Any], int]] = {"peer": (lambda: row.peer(row.n_peer), row.n_peer)}
-    ways |= {p: ((lambda p=p: row.ours(row.n_ours, p)), row.n_ours) for p in precisions}
+    ways |= {p: (partial(row.ours, row.n_ours, p), row.n_ours) for p in precisions}
     found = {way: Timing([], None, Heard()) for way in ways}
     row.peer(2)  # its first batch pays for what is set up once
     log = logging.getLogger("genomic_ulmfit")
@@ -375,7 +375,7 @@ def rows(models: Path) -> dict[str, Callable[[], Row]]:
 
 def whole_genome(models: Path, precisions: list[str]) -> None:
     """Scan both strands of E. coli."""
-    model, genome = gu.load(models / "small150.safetensors"), gu.Genome(GENOME)
+    model, genome = gu.load(models / "small150.safetensors", gu.Classifier), gu.Genome(GENOME)
     for precision in precisions:
         began = perf_counter()
         with taken_all_the_same():
@@ -407,7 +407,7 @@ def main() -> None:
         if options.only and name not in options.only:
             continue
         row = make()
-        model = gu.load(options.models / f"{row.model}150.safetensors")
+        model = gu.load(options.models / f"{row.model}150.safetensors", gu.Classifier)
         peaks = {"fp32": peak(model, torch.float32), "bf16": peak(model, torch.bfloat16)}
         found = measure(row, 1 if options.quick else options.rounds, precisions)
         print(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from fastai.text.all import (
     TensorText,
     rnn_cbs,
 )
+from torch import Tensor, nn
 
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.kmers import PAD, UNK, KmerVocab
@@ -38,7 +40,9 @@ _PIECE = 72
 class AllLayers(AWD_LSTM):
     """fastai's AWD_LSTM, with the outputs of all layers side by side."""
 
-    def forward(self, ids):
+    hidden: list[tuple[Tensor, Tensor]]
+
+    def forward(self, ids: Tensor) -> Tensor:
         if ids.shape[0] != self.bs:
             self._change_hidden(ids.shape[0])
         x, outputs, states = self.encoder_dp(ids), [], []
@@ -120,7 +124,7 @@ def head_for_side_by_side(model: Classifier, widths: list[int]) -> torch.nn.Modu
         for start, width in zip(starts, widths, strict=True)
         for i in range(width)
     ]
-    norm, linear = head[0], head[2]
+    norm, linear = cast(nn.BatchNorm1d, head[0]), cast(nn.Linear, head[2])
     for name in ("weight", "bias", "running_mean", "running_var"):
         getattr(norm, name).data = getattr(norm, name).data[order].clone()
     linear.weight.data = linear.weight.data[:, order].clone()

@@ -45,6 +45,7 @@ LABELS = (1000, 100, 20)  # the longest first, so that no worker is left with it
 
 def unweighted(task: Task) -> np.ndarray:
     """Fine-tune with classes that weigh as many records as they have."""
+    assert task.language_model is not None
     model = gu.train_classifier(task.language_model, task.learnt, class_weights=None, seed=task.seed, progress=False)
     return gu.predict_proba(model, task.scored)
 
@@ -88,7 +89,7 @@ class Worker:
     """Does cells; builds each variant's data set when it is first asked for."""
 
     def __init__(self, lm: Path) -> None:
-        self.lm = gu.load(lm)
+        self.lm = gu.load(lm, gu.LanguageModel)
         self.built: dict[str, list[SeqRecord]] = {}
 
     def records(self, variant: str) -> list[SeqRecord]:
@@ -175,7 +176,7 @@ def main() -> None:
     cells.sort(key=lambda cell: (cell.seed, -cell.n))  # a run that is cut off has whole seeds
     print(f"{len(cells)} cells: {', '.join(variants)}; {', '.join(balances)}; labels {numbers}; {len(seeds)} seeds")
     lm = options.lm or language_model(options.out, options.steps)
-    identity = {"language_model": gu.load(lm).card["stages"], "version": gu.__version__}
+    identity = {"language_model": gu.load(lm, gu.LanguageModel).card["stages"], "version": gu.__version__}
     found = {}
     for cell in cells:
         if (options.out / cell.file).exists():

@@ -26,7 +26,7 @@ from benchmarks.paper.methods import METHODS, Settings, Task
 from genomic_ulmfit.columns import aligned
 from genomic_ulmfit.datasets.homology import KmerSet
 from genomic_ulmfit.datasets.metrics import metrics
-from genomic_ulmfit.datasets.records import labels, part
+from genomic_ulmfit.datasets.records import labels, letters, part
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.plot import save_figure
 from genomic_ulmfit.plot_style import LINES, paper_figure, paper_letters
@@ -58,7 +58,7 @@ def known(records: list[SeqRecord], data: Path) -> int:
     for path in sorted((data / "bacteria").glob("*.gz")):
         genome = gu.Genome(path)
         kmers = KmerSet(genome.sequence(chrom, 0, size) for chrom, size in genome.chrom_sizes.items())
-        found |= kmers.hits([record.seq for record in records])
+        found |= kmers.hits([letters(record) for record in records])
     return int(found.sum())
 
 
@@ -85,7 +85,7 @@ def figures_of(
         return kept["figures"]
     tested = part(records, "test")
     learnt = drawn(part(records, "train"), n, seed, checked=method in ("fine_tuned", "from_scratch"))
-    tasks = [Task(lms[name] if name else None, learnt, tested, Settings(), seed) for name in names or [None]]
+    tasks = [Task(lms[name] if name else None, learnt, tested, Settings(), seed) for name in names or ("",)]
     probabilities = np.mean([METHODS[method](task) for task in tasks], axis=0)
     truth = np.array([CLASSES.index(label) for label in labels(tested)])
     found = {name: value for name, value in metrics(truth, probabilities).items() if name in SHOWN}
@@ -125,7 +125,7 @@ def main() -> None:
     logging.getLogger("genomic_ulmfit").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     options.out.mkdir(parents=True, exist_ok=True)
-    lms, records = {name: gu.load(name) for name in (FORWARD, BACKWARD)}, records_of(options.data)
+    lms, records = {name: gu.load(name, gu.LanguageModel) for name in (FORWARD, BACKWARD)}, records_of(options.data)
     n_test, n_known = len(part(records, "test")), known(records, options.data)
     print(f"{len(records)} records, {n_test} of them for testing; {n_known} share a 25-mer with a genome that was read")
     rows, found = [["promoters", "method", *(f"{shown}, least to most" for shown in SHOWN.values())]], {}

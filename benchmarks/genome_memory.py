@@ -9,8 +9,10 @@ import argparse
 import gzip
 import multiprocessing
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from types import ModuleType
 
 import numpy as np
 
@@ -30,7 +32,7 @@ def main() -> None:
                 print(f"{kind:8} {what.__name__:22} {seconds:8.1f} {peak:9.0f} {peak - start:12.0f}", flush=True)
 
 
-def measured(what, genome, starts):
+def measured(what: Callable[..., None], genome: Path, starts: Path) -> tuple[float, float, float]:
     import genomic_ulmfit as gu
 
     gu.promoter_dataset({"a": "ACGT" * 1000}, [gu.Interval("a", 1000, 1001, strand="+")], split="none")  # imports
@@ -39,11 +41,11 @@ def measured(what, genome, starts):
     return perf_counter() - began, start, _peak()
 
 
-def opened(gu, genome, starts):
+def opened(gu: ModuleType, genome: Path, starts: Path) -> None:
     gu.Genome(genome)
 
 
-def windows(gu, genome, starts):
+def windows(gu: ModuleType, genome: Path, starts: Path) -> None:
     """Fetch windows of 1 kb in random order."""
     opened = gu.Genome(genome)
     ((chrom, size),) = opened.chrom_sizes.items()
@@ -52,7 +54,7 @@ def windows(gu, genome, starts):
         opened.sequence(chrom, start, start + 1000)
 
 
-def data_set(gu, genome, starts):
+def data_set(gu: ModuleType, genome: Path, starts: Path) -> None:
     """Build one with gc-matched negatives around the TSSs of EPDnew."""
     gu.promoter_dataset(genome, starts)
 

@@ -32,7 +32,7 @@ from torch.utils import mkldnn
 import genomic_ulmfit as gu
 from genomic_ulmfit.net.awd_lstm import SIZES, AWDLSTMConfig, LanguageModel
 from genomic_ulmfit.net.batches import LMBatch, LMStream
-from genomic_ulmfit.net.engine import best_device
+from genomic_ulmfit.net.engine import Precision, best_device
 from genomic_ulmfit.net.learner import Recipe
 from genomic_ulmfit.net.lm_training import fit_language_model
 from genomic_ulmfit.net.memory import recycled_memory
@@ -42,7 +42,7 @@ GENOME = Path(__file__).parents[1] / "data" / "fixtures" / "NC_000913.3.fasta.gz
 VOCAB = gu.KmerVocab(k=3, stride=1)
 BATCH, BPTT = 64, 70
 STEPS = {"small": 12}  # timed in a round; 3 of larger nets
-WAYS = ("fastai", "fp32", "bf16")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 Clock = Callable[[], float]
 
@@ -77,7 +77,7 @@ class StampedStream(LMStream):
         return self.stamps.over(batches) if hasattr(self, "stamps") else batches
 
 
-def ours(ids: np.ndarray, config: AWDLSTMConfig, precision: str, steps: int, clock: Clock) -> float:
+def ours(ids: np.ndarray, config: AWDLSTMConfig, precision: Precision, steps: int, clock: Clock) -> float:
     """Return seconds a step of `fit_language_model`."""
     torch.manual_seed(0)
     stream = StampedStream([ids], batch_size=BATCH, bptt=BPTT, steps=steps + 2, shuffle=False)
@@ -162,7 +162,7 @@ def bare_step(model: LanguageModel, ids: Tensor, targets: Tensor, bf16: bool) ->
     torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten()).backward()
 
 
-def bare(ids: np.ndarray, config: AWDLSTMConfig, precision: str, steps: int, clock: Clock) -> float:
+def bare(ids: np.ndarray, config: AWDLSTMConfig, precision: Precision, steps: int, clock: Clock) -> float:
     """Return seconds a bare step."""
     torch.manual_seed(0)
     device = best_device()
@@ -179,8 +179,8 @@ def speed(size: str, ids: np.ndarray, rounds: int, steps: int, clock: Clock) -> 
     """Print medians and ratios of interleaved rounds."""
     config = SIZES[size]
     ways: dict[str, Callable[[], float]] = {"fastai": partial(peer, ids, config, steps, clock)}
-    ways |= {p: partial(ours, ids, config, p, steps, clock) for p in WAYS[1:]}
-    ways |= {f"{p} bare": partial(bare, ids, config, p, steps, clock) for p in WAYS[1:]}
+    ways |= {p: partial(ours, ids, config, p, steps, clock) for p in PRECISIONS}
+    ways |= {f"{p} bare": partial(bare, ids, config, p, steps, clock) for p in PRECISIONS}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     rates: list[dict[str, float]] = []
     for _ in range(rounds):
@@ -208,7 +208,7 @@ def profile(size: str, ids: np.ndarray, steps: int, clock: Clock) -> None:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
-    for precision in WAYS[1:]:
+    for precision in PRECISIONS:
         ours(ids, SIZES[size], precision, 2, clock)
         with profiler(activities=[ProfilerActivity.CPU]) as found:
             ours(ids, SIZES[size], precision, steps, clock)
@@ -222,12 +222,17 @@ def accuracy(size: str, ids: np.ndarray, steps: int, seed: int) -> None:
     The second says how far two trainings are apart that differ by next to nothing.
     """
     cut = len(ids) - len(ids) // 50
-    for way, precision, change in (("fp32", "fp32", 0.0), ("fp32, changed", "fp32", 1e-3), ("bf16", "bf16", 0.0)):
+    ways: list[tuple[str, Precision, float]] = [
+        ("fp32", "fp32", 0.0),
+        ("fp32, changed", "fp32", 1e-3),
+        ("bf16", "bf16", 0.0),
+    ]
+    for way, precision, change in ways:
         torch.manual_seed(seed)
         model = LanguageModel(VOCAB, SIZES[size])
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter *= 1 + change * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+                parameter.mul_(1 + change * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
         train = LMStream([ids[:cut]], batch_size=BATCH, bptt=BPTT, steps=steps, seed=seed)
         valid = LMStream([ids[cut:]], batch_size=BATCH, bptt=BPTT, shuffle=False)
         recipe = Recipe(lr=1e-2, precision=precision, progress=False)

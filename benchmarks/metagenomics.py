@@ -46,7 +46,7 @@ from Bio.Seq import Seq, reverse_complement
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
-from genomic_ulmfit.datasets.records import SPLITS, part, read_records
+from genomic_ulmfit.datasets.records import SPLITS, letters, part, read_records
 from genomic_ulmfit.datasets.splits import split_records
 from genomic_ulmfit.errors import DatasetError
 
@@ -67,7 +67,7 @@ def read_references(path: str | Path) -> list[SeqRecord]:
         if len(taxa) != len(RANKS):
             raise DatasetError(f"{record.id}: wanted the title 'id {' '.join(RANKS)}', got {record.description!r}")
         record.annotations.update(zip(RANKS, taxa, strict=True))
-        record.seq = record.seq.upper().back_transcribe()
+        record.seq = letters(record).upper().back_transcribe()
     twice = [name for name, count in Counter(record.id for record in references).items() if count > 1]
     if twice:
         raise DatasetError(f"wanted references of different ids, got {twice[0]} more than once")
@@ -88,13 +88,13 @@ def amplicon(reference: SeqRecord, forward: str = FORWARD, reverse: str = REVERS
     left, right = primer_pattern(forward), primer_pattern(reverse_complement(reverse))
     size = len(reference)
     for strand in "+-":
-        text = str(reference.seq if strand == "+" else reference.seq.reverse_complement())
+        text = str(letters(reference) if strand == "+" else letters(reference).reverse_complement())
         begin = left.search(text)
         end = right.search(text, begin.end()) if begin else None
         if begin and end and begin.end() < end.start():
             start, stop = begin.end(), end.start()
             ends = (start, stop) if strand == "+" else (size - stop, size - start)
-            return gu.Interval(reference.id, *ends, strand=strand)
+            return gu.Interval(str(reference.id), *ends, strand=strand)
     return None
 
 
@@ -104,7 +104,7 @@ def sites(references: Sequence[SeqRecord], kind: str, length: int) -> list[gu.In
     References whose primers don't match are left out.
     """
     if kind == "shotgun":
-        return [gu.Interval(record.id, 0, len(record), strand="+") for record in references]
+        return [gu.Interval(str(record.id), 0, len(record), strand="+") for record in references]
     found = [site for site in map(amplicon, references) if site is not None]
     return [_part(site, 0, length) for site in found]
 
@@ -184,7 +184,7 @@ def simulate(
         raise DatasetError(f"wanted reads, bp and shares of 0 to 1, got {n_reads}, {length}, {errors} and {indels}")
     rng = np.random.default_rng(seed)
     by_id = {record.id: record for record in references}
-    genes = {record.id: record.seq for record in references}
+    genes = {str(record.id): letters(record) for record in references}
     found = sites(references, kind, length)
     if not found:
         raise DatasetError("the primers match in none of the references")

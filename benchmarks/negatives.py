@@ -8,10 +8,13 @@ Chromosomes I to XII train, XIII to XVI test. The folder given as `--data` holds
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
 from genomic_ulmfit.datasets.baselines import BASELINES, kmer, run_baselines
@@ -22,14 +25,14 @@ from genomic_ulmfit.genome.intervals import Interval
 TEST = {"chrXIII", "chrXIV", "chrXV", "chrXVI"}
 
 
-def labelled(records, label):
+def labelled(records: Iterable[SeqRecord], label: str) -> list[SeqRecord]:
     records = list(records)
     for record in records:
         record.annotations["label"] = label
     return records
 
 
-def mcc(train, test) -> dict[str, float]:
+def mcc(train: list[SeqRecord], test: list[SeqRecord]) -> dict[str, float]:
     from sklearn.metrics import matthews_corrcoef
 
     truth = [record.annotations["label"] == "promoter" for record in test]
@@ -44,22 +47,23 @@ def main() -> None:
     genome = gu.Genome(folder / "S288C_chrI-XVI.fasta.gz")
     genes = gu.read_intervals(folder / "Scer_polIItranscripts-adjustedTSS.bed")
     sizes = genome.chrom_sizes
-    windows = dict.fromkeys(gene.window(200, 50)._replace(name=".") for gene in genes)
-    windows = [i for i in windows if i.start >= 0 and i.end <= sizes[i.chrom]]
+    distinct = dict.fromkeys(gene.window(200, 50)._replace(name=".") for gene in genes)
+    windows = [i for i in distinct if i.start >= 0 and i.end <= sizes[i.chrom]]
     avoided = pad(windows, 100, sizes)
     chosen = [[i for i in windows if (i.chrom in TEST) == test] for test in (False, True)]
     regions = [[Interval(c, 0, size) for c, size in sizes.items() if (c in TEST) == test] for test in (False, True)]
     positives = [labelled(genome.fetch_many(part), "promoter") for part in chosen]
-    learnt: list = []
+    learnt: list[SeqRecord] = []
 
-    def score(records):
+    def score(records: list[SeqRecord]) -> np.ndarray:
         truth = np.array([record.annotations["label"] == "promoter" for record in learnt], dtype=np.int64)
         return kmer(learnt, truth, records, 2)[:, 1]
 
     print(f"{len(positives[0])} promoters to train on, {len(positives[1])} to test on; MCC of each baseline")
     print(f"{'negatives':<16}" + "".join(f"{name:>10}" for name in BASELINES) + f"{'drawn in s':>12}")
     for strategy in STRATEGIES:
-        options = {"strategy": strategy, "padding": 0, "exclude": avoided, "genes": genes, "score": score}
+        options: dict[str, Any] = {"strategy": strategy, "padding": 0, "exclude": avoided}
+        options |= {"genes": genes, "score": score}
         began = perf_counter()
         drawn = [
             draw_negatives(genome, chosen[part], len(chosen[part]), within=regions[part], seed=[0, part], **options)

@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--finetune", action="store_true", help="fine-tune, too: minutes a cell")
     options = parser.parse_args()
-    lm = gu.load(options.lm)
+    lm = gu.load(options.lm, gu.LanguageModel)
     folder = options.out / hashlib.sha256(options.lm.read_bytes()).hexdigest()[:12]  # figures are of one model
     folder.mkdir(parents=True, exist_ok=True)
     methods = [name for name in METHODS if options.finetune or name != "fine-tuned"]

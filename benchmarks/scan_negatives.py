@@ -85,9 +85,9 @@ class Bench:
         path = self.out / f"{name.replace(' ', '_')}.safetensors"
         if not path.exists():
             records = self.records(ROWS[name])
-            tuned = gu.finetune(gu.load("bacteria-small"), records, epochs=1, progress=False)
+            tuned = gu.finetune(gu.load("bacteria-small", gu.LanguageModel), records, epochs=1, progress=False)
             gu.save(gu.train_classifier(tuned, records, segments=ROWS[name].segments, progress=False), path)
-        return gu.load(path)
+        return gu.load(path, gu.Classifier)
 
     def areas(self, name: str, stretch: str, step: int | None, refine: float | None) -> list[float]:
         """Return the area under precision and recall within each of `DISTANCES`; without a step the matrix's."""

@@ -95,7 +95,7 @@ def classifier(task: Task, options: argparse.Namespace) -> gu.Classifier:
     path = options.out / f"{options.name}.safetensors"
     if not path.exists():
         model = gu.train_classifier(
-            gu.load(options.lm),
+            gu.load(options.lm, gu.LanguageModel),
             task.records,
             method=options.method,
             epochs=options.epochs,
@@ -105,7 +105,7 @@ def classifier(task: Task, options: argparse.Namespace) -> gu.Classifier:
             progress=False,
         )
         gu.save(model, path)
-    loaded = gu.load(path)
+    loaded = gu.load(path, gu.Classifier)
     assert isinstance(loaded, gu.Classifier)
     return loaded
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 from genomic_ulmfit.columns import aligned
+from genomic_ulmfit.errors import ModelFileError
 from genomic_ulmfit.net import checkpoint
-from genomic_ulmfit.net.awd_lstm import LanguageModel
-from genomic_ulmfit.net.ensemble import AnyClassifier
+from genomic_ulmfit.net.awd_lstm import Classifier, LanguageModel
+from genomic_ulmfit.net.ensemble import AnyClassifier, Ensemble
 
 __all__ = ["ShippedModel", "load", "models_table", "shipped_models"]
 
 _FOLDER = Path(__file__).parent / "models"
+_Kind = TypeVar("_Kind", LanguageModel, Classifier, Ensemble)
 
 
 class ShippedModel(NamedTuple):
@@ -33,7 +35,15 @@ class ShippedModel(NamedTuple):
     header: dict[str, Any]
 
 
-def load(source: str | Path) -> LanguageModel | AnyClassifier:
+@overload
+def load(source: str | Path, kind: None = None) -> LanguageModel | AnyClassifier: ...
+
+
+@overload
+def load(source: str | Path, kind: type[_Kind]) -> _Kind: ...
+
+
+def load(source: str | Path, kind: type[Any] | None = None) -> Any:
     """Load a model of yours, or one that comes with the package.
 
     Parameters
@@ -41,6 +51,8 @@ def load(source: str | Path) -> LanguageModel | AnyClassifier:
     source : str or Path
         A file made by `save`; or, where there is no such file, the name of a model that comes with the package, as
         `shipped_models` lists them.
+    kind : type, optional
+        `LanguageModel`, `Classifier` or `Ensemble`: any other is refused, and a type checker knows what comes out.
 
     Returns
     -------
@@ -52,7 +64,7 @@ def load(source: str | Path) -> LanguageModel | AnyClassifier:
     FileNotFoundError
         If there is neither such a file nor such a model.
     ModelFileError
-        If the file is truncated or altered, is not a model of this package, or is of a newer format.
+        If the file is truncated or altered, is not a model of this package, is of a newer format, or of another kind.
 
     Examples
     --------
@@ -61,17 +73,23 @@ def load(source: str | Path) -> LanguageModel | AnyClassifier:
     >>> load(save(LanguageModel(KmerVocab(2), AWDLSTMConfig(n_embedding=4, n_hidden=4)), path)).vocab.k
     2
     """
+    path = _file_of(source)
+    model = checkpoint.load(path)
+    if kind is not None and not isinstance(model, kind):
+        raise ModelFileError(path, f"wanted a {kind.__name__}, got a {type(model).__name__}")
+    return model
+
+
+def _file_of(source: str | Path) -> Path:
+    """Return the file of that name, or of the model of that name that comes with the package."""
     path = Path(source)
-    if not path.exists() and len(path.parts) == 1:
-        named = _FOLDER / f"{source}.safetensors"
-        if named.is_file():
-            return checkpoint.load(named)
-        if not path.suffix:
-            names = ", ".join(model.name for model in shipped_models()) or "none so far"
-            raise FileNotFoundError(
-                f"{source}: no such file, and no model that comes with the package; those are {names}"
-            )
-    return checkpoint.load(path)
+    if path.exists() or len(path.parts) != 1:
+        return path
+    named = _FOLDER / f"{source}.safetensors"
+    if not named.is_file() and not path.suffix:
+        names = ", ".join(model.name for model in shipped_models()) or "none so far"
+        raise FileNotFoundError(f"{source}: no such file, and no model that comes with the package; those are {names}")
+    return named if named.is_file() else path
 
 
 def shipped_models() -> list[ShippedModel]:

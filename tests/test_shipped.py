@@ -23,6 +23,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_model_of_another_kind_is_refused(folder):
+    assert gu.load("plasmids", gu.LanguageModel).vocab == gu.KmerVocab(4, 2)
+    with pytest.raises(
+        gu.errors.ModelFileError, match=r"plasmids\.safetensors: wanted a Classifier, got a LanguageModel"
+    ):
+        gu.load("plasmids", gu.Classifier)
+
+
 def test_a_name_loads_the_model_that_ships(folder):
     assert gu.load("plasmids").vocab == gu.KmerVocab(4, 2)
 

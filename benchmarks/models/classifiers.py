@@ -134,7 +134,9 @@ def make(name: str, lm: gu.LanguageModel, out: Path, data: Path | None, seed: in
     kept = {key: lm.card[key] for key in ("held_out_bits_per_base",) if key in lm.card}
     models[0].card = {"stages": models[0].card["stages"], "hardware": hardware(), "evaluation": found} | kept | words
     gu.save(models[0], out / f"{name}.safetensors", precision="fp16")
-    kept_precision = figures(gu.load(out / f"{name}.safetensors"), plan.records(data, plan.splits[0]), seed)
+    kept_precision = figures(
+        gu.load(out / f"{name}.safetensors", gu.Classifier), plan.records(data, plan.splits[0]), seed
+    )
     change = max(
         abs(kept_precision[metric] - found[plan.splits[0]][metric]) for metric in ("mcc", "accuracy", "roc_auc")
     )
@@ -152,7 +154,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.only:
-        make(name, gu.load(options.lm), options.out, options.data, options.seed)
+        make(name, gu.load(options.lm, gu.LanguageModel), options.out, options.data, options.seed)
 
 
 if __name__ == "__main__":

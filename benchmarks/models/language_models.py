@@ -28,6 +28,7 @@ import numpy as np
 import genomic_ulmfit as gu
 from benchmarks.models.cards import described, hardware
 from genomic_ulmfit.corpus import build_corpus
+from genomic_ulmfit.net.kmers import Direction
 from genomic_ulmfit.net.markov import fit_markov
 
 GENOME = Path(__file__).parents[2] / "data" / "fixtures" / "NC_000913.3.fasta.gz"
@@ -68,7 +69,7 @@ class Plan(NamedTuple):
     """A language model: its size and reading direction, what it reads, and how often both strands of that."""
 
     size: str
-    direction: str
+    direction: Direction
     corpus: str
     passes: float
 
@@ -143,7 +144,7 @@ def make(name: str, data: Path, path: Path, minutes: float) -> gu.LanguageModel:
     """Train a model, write its card and save it with 16 bits a weight."""
     plan = PLANS[name]
     corpus = corpus_of(plan.corpus, data)
-    model = gu.load(path) if path.exists() else pretrained(plan, corpus, path, minutes)
+    model = gu.load(path, gu.LanguageModel) if path.exists() else pretrained(plan, corpus, path, minutes)
     kind = "human and other vertebrates' sequences" if plan.corpus == "human" else "sequences of bacteria"
     model.card |= {"hardware": hardware(), **model.card} | described(
         name,

@@ -6,6 +6,7 @@ strand. Coordinates are those of the records; the first base of the start codon 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,12 @@ def data_set(data: Path, seed: int, *, split: str, view: str = "plain") -> list[
         split="none" if split == "protocol" else "region",
         label="gene_start",
     )
-    records = {"protocol": independent_parts, "region": list, "strict": without_relatives}[split](records)
+    divided: dict[str, Callable[[list[SeqRecord]], list[SeqRecord]]] = {
+        "protocol": independent_parts,
+        "region": list,
+        "strict": without_relatives,
+    }
+    records = divided[split](records)
     return mask_records(records, *MASK) if view == "masked" else records
 
 

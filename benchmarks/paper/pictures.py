@@ -21,7 +21,7 @@ from benchmarks.paper.definitions import model_file
 from benchmarks.paper.gene_starts import ANNOTATION, UPSTREAM, data_set
 from benchmarks.paper.running import QUICK_LABELS, Place, digest_of_file, hardware, learnt_of
 from genomic_ulmfit.datasets.metrics import metrics
-from genomic_ulmfit.datasets.records import labels, part
+from genomic_ulmfit.datasets.records import labels, part, place
 from genomic_ulmfit.files import replacing
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def draw(place: Place, folder: Path, say: Callable[[str], None]) -> Path:
     records = data_set(place.data, 0, split="region")
     learnt = learnt_of(records, QUICK_LABELS if place.quick else None, 0)
     model = model_file(place.models, LANGUAGE_MODEL)
-    adapted = gu.finetune(gu.load(model), learnt, seed=0, progress=False)
+    adapted = gu.finetune(gu.load(model, gu.LanguageModel), learnt, seed=0, progress=False)
     classifiers = {
         "from scratch": _trained((adapted.vocab, adapted.config), learnt, place.quick),
         "pretrained": _trained(adapted, learnt, place.quick),
@@ -131,10 +131,9 @@ def _scan(classifier: gu.Classifier, genome: gu.Genome, tested: list[SeqRecord],
     """Show the scores of both strands along 20 kb, and count what is found."""
     from genomic_ulmfit.plot import plot_scan
 
-    chrom = tested[0].annotations["chrom"]
-    ends = [(record.annotations["start"], record.annotations["end"]) for record in tested]
-    middle = (min(start for start, _ in ends) + max(end for _, end in ends)) // 2
-    region = gu.Interval(chrom, middle - SCANNED // 2, middle + SCANNED // 2)
+    places = [at for record in tested if (at := place(record))]
+    middle = (min(at.start for at in places) + max(at.end for at in places)) // 2
+    region = gu.Interval(places[0].chrom, middle - SCANNED // 2, middle + SCANNED // 2)
     blocks = list(gu.scan(classifier, genome, step=STEP, regions=[region], strands="both"))
     calls = [peak.site for peak in gu.call_peaks(blocks, threshold=THRESHOLD)]
     annotation = data / ANNOTATION
@@ -143,8 +142,8 @@ def _scan(classifier: gu.Classifier, genome: gu.Genome, tested: list[SeqRecord],
     found = {within: sum(any(near(call, site, within) for call in calls) for site in sites) for within in NEAR}
     right = sum(any(near(call, site, NEAR[-1]) for site in sites) for call in calls)
     caption = (
-        f"{chrom}:{region.start + 1:,}-{region.end:,}, the middle of the held-out stretch; a bin is {STEP} bp. Of "
-        f"{len(sites)} annotated starts {' and '.join(map(str, found.values()))} have a call within "
+        f"{region.chrom}:{region.start + 1:,}-{region.end:,}, the middle of the held-out stretch; a bin is {STEP} bp. "
+        f"Of {len(sites)} annotated starts {' and '.join(map(str, found.values()))} have a call within "
         f"{' and '.join(map(str, NEAR))} bp on their strand, at probability {THRESHOLD} or more; of {len(calls)} "
         f"calls {right} lie within {NEAR[-1]} bp of a start. The classifier learnt from as many gene starts as windows "
         "inside genes, along their strand. Of a genome one place in some 2,000 is a start, and what lies between genes "

@@ -188,7 +188,7 @@ class Worker:
 
     def model(self, name: str) -> Any:
         if name not in self._models:
-            self._models[name] = gu.load(model_file(self.place.models, name))
+            self._models[name] = gu.load(model_file(self.place.models, name), gu.LanguageModel)
         return self._models[name]
 
     def adapted(self, name: str, records: list[SeqRecord], epochs: int, seed: int) -> Any:
@@ -249,7 +249,7 @@ class Worker:
             found = _timed(method, replace(task, language_model=model), began)
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **found)
+                np.savez(file, **found)  # type: ignore[arg-type]
         with np.load(path) as kept:
             return dict(kept)
 

@@ -6,6 +6,7 @@ Mouse transcripts of Ensembl (the sets of PreLnc, Cao et al. 2020) train and tes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +51,13 @@ def genes(records: list[SeqRecord]) -> set[str]:
     return {str(record.annotations["group"]) for record in records}
 
 
-def _further(data: Path, files: dict[str, tuple[str, ...]], name: str, known: set[str]) -> list[SeqRecord]:
+def _further(data: Path, files: Mapping[str, tuple[str, ...]], name: str, known: set[str]) -> list[SeqRecord]:
     """Read a further test set without the genes known, and each transcript once."""
     found: dict[str, SeqRecord] = {}
     for label, names in files.items():
         for file in names:
             records = gu.read_dataset({label: data / file}, group=GENE)
-            found |= {record.id: record for record in _strangers(records, known)}
+            found |= {str(record.id): record for record in _strangers(records, known)}
     return [annotated(record, {"test_set": name}) for record in found.values()]
 
 

@@ -116,7 +116,7 @@ def blocks_of(n_blocks: int, n_layers: int, pool: PoolName, segments: int) -> ND
 
 
 def pooled_outputs(
-    model: LanguageModel,
+    model: LanguageModel | Classifier,
     rows: Sequence[Ids],
     *,
     segments: int = 1,
@@ -128,7 +128,7 @@ def pooled_outputs(
 
     Parameters
     ----------
-    model : LanguageModel
+    model : LanguageModel or Classifier
         Left as it is.
     rows : sequence of unsigned integer array, each of shape (n_kmers,)
         Ids of each record.
