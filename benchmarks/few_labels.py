@@ -164,12 +164,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="of pretraining, without --lm")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--labels", type=int, nargs="+", default=list(LABELS))
+    parser.add_argument("--balances", nargs="+", default=list(POSITIVES), choices=list(POSITIVES))
     parser.add_argument("--only", nargs="+", default=USUAL, choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--workers", type=int, default=2, help="processes, each of one thread")
     parser.add_argument("--quick", action="store_true", help="one seed of 20 masked labels: only to see that it runs")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    variants, balances, numbers, seeds = list(MASKS), list(POSITIVES), options.labels, range(options.seeds)
+    variants, balances, numbers, seeds = list(MASKS), options.balances, options.labels, range(options.seeds)
     if options.quick:
         variants, numbers, seeds = ["masked"], [20], range(1)
     cells = [Cell(*chosen) for chosen in product(variants, balances, numbers, options.only, seeds)]
