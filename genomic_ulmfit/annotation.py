@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +18,11 @@ from Bio.SeqFeature import SeqFeature, SimpleLocation
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit
-from genomic_ulmfit.datasets.records import letters
+from genomic_ulmfit.datasets.records import as_list, letters
 from genomic_ulmfit.errors import DatasetError, FileFormatError, GenomicUlmfitError, SettingError
 from genomic_ulmfit.files import existing, open_text, replacing
 from genomic_ulmfit.genome.genbank import genbank_records
-from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.peaks import call_peaks
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.sources import sniff
@@ -51,7 +51,7 @@ def annotate(
     threshold: float = 0.5,
     min_distance: int = 100,
     step: int = 1,
-    regions: Iterable[Interval] | None = None,
+    regions: object = None,
     target: str | None = None,
     batch_size: int = 256,
     precision: Precision = "fp32",
@@ -74,7 +74,7 @@ def annotate(
     step : int
         Width in bp of the bins that get a score, as in `scan`: 1 for plasmids and genes, 10 for whole genomes. With 1
         the reverse complement of a record has the same calls, mirrored.
-    regions : iterable of Interval, optional
+    regions : list of Interval, or anything `read_intervals` reads, optional
         Parts to score, their ``chrom`` the record's id, in the record's coordinates; everything if not given.
     target, batch_size, precision, exact, device, progress
         As in `scan`.
@@ -120,6 +120,7 @@ def annotate(
     require_classifier(model)
     if not 0 <= threshold <= 1:
         raise SettingError(f"threshold is {threshold}, wanted a probability, 0 to 1")
+    (record,) = as_list(record)
     name = model.classes[model.target_index(target)]
     readable = _readable(record)
     blocks = list(
@@ -192,7 +193,7 @@ def annotate_file(
     threshold: float = 0.5,
     min_distance: int = 100,
     step: int = 1,
-    regions: Iterable[Interval] | None = None,
+    regions: object = None,
     target: str | None = None,
     precision: Precision = "fp32",
     exact: bool = False,
@@ -211,7 +212,7 @@ def annotate_file(
         The GenBank file to make, ``.gb``, ``.gbk`` or ``.genbank``, with ``.gz`` gzipped.
     threshold, min_distance, step, target, precision, exact, device, progress
         As in `annotate`.
-    regions : iterable of Interval, optional
+    regions : list of Interval, or anything `read_intervals` reads, optional
         As in `annotate`, of all records: those without a region keep what they have.
 
     Returns
@@ -281,6 +282,6 @@ def _read(source: str | Path) -> Iterator[SeqRecord]:
         raise FileFormatError(path, f"is {kind}, wanted GenBank or FASTA")
 
 
-def _located(source: str | Path, regions: Iterable[Interval]) -> list[Interval]:
+def _located(source: str | Path, regions: object) -> list[Interval]:
     genome = Genome(source)
-    return [genome.locate(region) for region in regions]
+    return [genome.locate(region) for region in read_intervals(regions)]

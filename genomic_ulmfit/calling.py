@@ -20,7 +20,7 @@ from genomic_ulmfit.datasets.shuffles import dinucleotide_shuffle
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import merge, overlapping, pad
 from genomic_ulmfit.genome.blocks import Scale, ScoreBlock, negated, rescale
-from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.peaks import Peak, call_peaks
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import open_track, track_format, track_line
@@ -231,7 +231,7 @@ def false_discovery(
     calls: Iterable[Peak],
     *,
     bp: int,
-    regions: Iterable[Interval] | None = None,
+    regions: object = None,
     step: int | None = None,
     refine: float | None = None,
     strands: Strands = "both",
@@ -322,12 +322,10 @@ def false_discovery(
     return FalseDiscovery(judged, threshold, bp, decoys.bp, len(decoys.calls), rate, n_far, tolerance)
 
 
-def _shuffled(
-    genome: Genome, regions: Iterable[Interval] | None, sample_bp: int, rng: np.random.Generator
-) -> list[SeqRecord]:
+def _shuffled(genome: Genome, regions: object, sample_bp: int, rng: np.random.Generator) -> list[SeqRecord]:
     """Return stretches of the regions, shuffled between their unknown bases, `sample_bp` in all at most."""
     whole = [Interval(chrom, 0, size) for chrom, size in genome.chrom_sizes.items()]
-    stretches = merge(whole if regions is None else map(genome.locate, regions))
+    stretches = merge(whole if regions is None else map(genome.locate, read_intervals(regions)))
     pieces = [
         region._replace(start=start, end=min(start + _PIECE, region.end))
         for region in stretches

@@ -14,7 +14,7 @@ from genomic_ulmfit.columns import aligned
 from genomic_ulmfit.datasets.baselines import each_baseline
 from genomic_ulmfit.datasets.curves import Calibration, RankingCurves, calibration, ranking_curves
 from genomic_ulmfit.datasets.metrics import METRICS, jsonable, metrics, resampled
-from genomic_ulmfit.datasets.records import labels, part, require_labels
+from genomic_ulmfit.datasets.records import as_list, labels, part, require_labels
 from genomic_ulmfit.errors import DatasetError, UnknownClassError
 from genomic_ulmfit.net.ensemble import AnyClassifier
 from genomic_ulmfit.net.kinds import require_classifier
@@ -131,7 +131,7 @@ def evaluate(
         If a label is not one of the model's classes.
     """
     require_classifier(model)
-    records = list(records)
+    records = as_list(records)
     split = any("split" in record.annotations for record in records)
     scored = part(records, "test") if split else records
     if not scored:

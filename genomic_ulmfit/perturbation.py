@@ -21,9 +21,9 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.datasets.records import letters
+from genomic_ulmfit.datasets.records import as_list, letters
 from genomic_ulmfit.errors import DatasetError, SettingError
-from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.intervals import read_intervals
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Precision, check_precision, log_odds
@@ -68,7 +68,7 @@ class Saliency:
 
 def saliency(
     model: AnyClassifier,
-    records: Iterable[SeqRecord],
+    records: SeqRecord | Iterable[SeqRecord],
     *,
     lengths: Sequence[int] = (1, 5, 10),
     inserts: Sequence[str] | None = None,
@@ -87,7 +87,7 @@ def saliency(
     ----------
     model : Classifier or Ensemble
         It goes home as it came.
-    records : iterable of SeqRecord
+    records : SeqRecord, or iterable of them
         Each at least as long as the longest replacement.
     lengths : sequence of int
         Lengths in bp of the windows that are replaced by random bases. Length 1 is the mean of the three other bases.
@@ -130,7 +130,7 @@ def saliency(
         If "bf16" was asked for and changes the answers too much.
     """
     require_classifier(model)
-    records = list(records)
+    records = as_list(records)
     motifs = [motif.upper() for motif in inserts or ()]
     _check(records, lengths, motifs, draws)
     column = model.target_index(target)
@@ -152,7 +152,7 @@ def saliency(
 
 def mutagenesis(
     model: AnyClassifier,
-    records: Iterable[SeqRecord],
+    records: SeqRecord | Iterable[SeqRecord],
     *,
     target: str | None = None,
     exact: bool = False,
@@ -167,7 +167,7 @@ def mutagenesis(
     ----------
     model : Classifier or Ensemble
         It goes home as it came.
-    records : iterable of SeqRecord
+    records : SeqRecord, or iterable of them
         Sequences of any lengths, each at least k bp.
     target, exact, batch_size, precision, device, progress
         As in `saliency`.
@@ -190,7 +190,7 @@ def mutagenesis(
         As in `saliency`.
     """
     require_classifier(model)
-    records = list(records)
+    records = as_list(records)
     column = model.target_index(target)
 
     def plan(reference: NDArray[np.uint8]) -> dict[str, _Replacements]:
@@ -209,9 +209,7 @@ def mutagenesis(
     return found
 
 
-def records_at(
-    model: AnyClassifier, genome: Genome, regions: Iterable[Interval], *, target: str | None = None
-) -> list[SeqRecord]:
+def records_at(model: AnyClassifier, genome: Genome, regions: object, *, target: str | None = None) -> list[SeqRecord]:
     """Fetch the records in which the model sees regions.
 
     Parameters
@@ -220,7 +218,7 @@ def records_at(
         With a window.
     genome : Genome
         Where the regions are.
-    regions : iterable of Interval
+    regions : list of Interval, or anything `read_intervals` reads
         A region as long as the window is taken as it is; of any other, the window with its anchor at the region's
         middle base. Without a strand, the strand on which the target class is more probable.
     target : str, optional
@@ -237,7 +235,7 @@ def records_at(
         If a window is not in the genome.
     """
     records = []
-    for region in regions:
+    for region in read_intervals(regions):
         strands = [region.strand] if region.strand in ("+", "-") else ["+", "-"]
         choice = [genome.fetch(window_at(model, region._replace(strand=strand))) for strand in strands]
         best = 0

@@ -12,7 +12,7 @@ import numpy as np
 from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
-from genomic_ulmfit.datasets.records import letters
+from genomic_ulmfit.datasets.records import as_list, letters
 from genomic_ulmfit.errors import SequenceTooShortError, SettingError
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.batches import Ids
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 def predict_proba(
     model: AnyClassifier,
-    records: Iterable[SeqRecord],
+    records: SeqRecord | Iterable[SeqRecord],
     *,
     strands: Literal["+", "-", "mean"] = "+",
     batch_size: int = 256,
@@ -46,7 +46,7 @@ def predict_proba(
     ----------
     model : Classifier or Ensemble
         It goes home as it came.
-    records : iterable of SeqRecord
+    records : SeqRecord, or iterable of them
         Sequences of any lengths, each at least k bp.
     strands : {"+", "-", "mean"}
         Score the records as they are, their reverse complements, or average the probabilities of both.
@@ -79,7 +79,7 @@ def predict_proba(
     require_classifier(model)
     if strands not in ("+", "-", "mean"):
         raise SettingError(f"strands is {strands!r}, wanted '+', '-' or 'mean'")
-    records = list(records)
+    records = as_list(records)
     check_lengths(model, records)
     _warn_of_lengths(model, records)
     read_minus = {"+": [False], "-": [True], "mean": [False, True]}[strands]

@@ -17,7 +17,7 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.corpus import Corpus, GenomeSource, SequenceSource, build_corpus
-from genomic_ulmfit.datasets.records import letters
+from genomic_ulmfit.datasets.records import as_list, letters
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, LanguageModel
@@ -259,7 +259,7 @@ def finetune(
         As in `pretrain`.
     """
     require_language_model(model)
-    records = list(records)
+    records = as_list(records)
     learnt, checked = training_parts(records)
     vocab = model.vocab
     train = _stream(vocab, [letters(record) for record in learnt], both_strands, batch_size, bptt, seed=seed)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import merge
-from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.kept_scores import kept_scores
@@ -59,7 +59,7 @@ def scan(
     *,
     step: int | None = None,
     refine: float | None = None,
-    regions: Iterable[Interval] | None = None,
+    regions: object = None,
     strands: Strands = "max",
     target: str | None = None,
     batch_size: int = 256,
@@ -83,7 +83,7 @@ def scan(
     refine : float, optional
         A bin whose middle base has a higher probability than this is scored at each of its bases, and gets the best. 1:
         none is. If not given, .05 where the model tells near places apart, else 1: see `refine_for`.
-    regions : iterable of Interval, optional
+    regions : list of Interval, or anything `read_intervals` reads, optional
         Parts to scan, widened to whole bins and joined where they then meet; everything if not given. Strands are
         ignored.
     strands : {"max", "+", "-", "both"}
@@ -266,7 +266,7 @@ def _say_nothing(n: int) -> None:
     """Don't count the bases of a bin that was counted."""
 
 
-def count_bins(genome: Genome, *, step: int, regions: Iterable[Interval] | None = None) -> int:
+def count_bins(genome: Genome, *, step: int, regions: object = None) -> int:
     """Return how many bins `scan` would make on each strand, to know before."""
     return sum(math.ceil((end - start) / step) for _, start, end in _stretches(genome, regions, step))
 
@@ -422,11 +422,11 @@ def _settings(model: AnyClassifier, stretches: list[_Bins]) -> dict[str, Any]:
     }
 
 
-def _stretches(genome: Genome, regions: Iterable[Interval] | None, step: int) -> Iterator[tuple[str, int, int]]:
+def _stretches(genome: Genome, regions: object, step: int) -> Iterator[tuple[str, int, int]]:
     """Cut what is to be scanned into stretches of whole bins, clipped at the chromosome's end, in genome order."""
     sizes = genome.chrom_sizes
     whole = [Interval(chrom, 0, size) for chrom, size in sizes.items()]
-    located = [genome.locate(region) for region in (whole if regions is None else regions)]
+    located = [genome.locate(region) for region in (whole if regions is None else read_intervals(regions))]
     widened = [
         Interval(r.chrom, r.start // step * step, min(math.ceil(r.end / step) * step, sizes[r.chrom])) for r in located
     ]

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.genome.algebra import merge
-from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.awd_lstm import LanguageModel, LayerState
@@ -51,7 +51,7 @@ def surprisal(
     genome: Genome | SeqRecord | Iterable[SeqRecord] | str | Path,
     *,
     strand: Literal["+", "-"] = "+",
-    regions: Iterable[Interval] | None = None,
+    regions: object = None,
     context: int = 10_000,
     device: str | None = None,
     progress: bool = False,
@@ -67,7 +67,7 @@ def surprisal(
         What to read.
     strand : {"+", "-"}
         The strand that is read: "-" is the reverse complement. Scores lie where their bases lie on the chromosome.
-    regions : iterable of Interval, optional
+    regions : list of Interval, or anything `read_intervals` reads, optional
         Parts to read, strands ignored; those that overlap or touch are read as one. Everything if not given.
     context : int
         Bases that are read before a region, in the direction of reading, so that its first bases are predicted from
@@ -128,13 +128,15 @@ def surprisal(
     return blocks()
 
 
-def _regions(genome: Genome, regions: Iterable[Interval] | None) -> list[Interval]:
+def _regions(genome: Genome, regions: object) -> list[Interval]:
     """Return what to read, in the order of the genome."""
     sizes = genome.chrom_sizes
     if regions is None:
         return [Interval(chrom, 0, size) for chrom, size in sizes.items() if size]
     rank = {chrom: number for number, chrom in enumerate(sizes)}
-    return sorted(merge(genome.locate(region) for region in regions), key=lambda r: (rank[r.chrom], r.start))
+    return sorted(
+        merge(genome.locate(region) for region in read_intervals(regions)), key=lambda r: (rank[r.chrom], r.start)
+    )
 
 
 class _Reader:

@@ -17,7 +17,7 @@ from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
 from genomic_ulmfit.datasets.curves import calibration
-from genomic_ulmfit.datasets.records import part, require_labels
+from genomic_ulmfit.datasets.records import as_list, part, require_labels
 from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.net.awd_lstm import Classifier
 from genomic_ulmfit.net.engine import softmax
@@ -63,7 +63,7 @@ def calibrate(
         ``split=`` and none ``valid``.
     """
     require_classifier(model, single=True)
-    records = list(records)
+    records = as_list(records)
     if any("split" in record.annotations for record in records):
         records = part(records, "valid")
         if not records:

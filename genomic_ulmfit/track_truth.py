@@ -20,7 +20,7 @@ from genomic_ulmfit.datasets.metrics import jsonable
 from genomic_ulmfit.errors import DatasetError, SettingError, UnknownChromosomeError
 from genomic_ulmfit.genome.algebra import intersect, merge, overlapping
 from genomic_ulmfit.genome.blocks import ScoreBlock
-from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.matching import match_calls
 from genomic_ulmfit.genome.peak_files import read_peaks
 from genomic_ulmfit.genome.peaks import Peak, call_peaks
@@ -131,7 +131,7 @@ def evaluate_track(
     distances: Sequence[int] = (50, 100, 500, 1000),
     threshold: float | None = None,
     min_distance: int = 100,
-    regions: Iterable[Interval] | None = None,
+    regions: object = None,
 ) -> TrackEvaluation:
     """Compare a track, or calls, with true sites.
 
@@ -151,7 +151,7 @@ def evaluate_track(
         score which gives the best F1 on these very sites, both strands together, for each distance.
     min_distance : int
         Between two summits of a track's strand, in bp, as in `call_peaks`.
-    regions : iterable of Interval, optional
+    regions : list of Interval, or anything `read_intervals` reads, optional
         What is evaluated. If not given, the stretches that a track covers, gaps of less than 10 kb included; of calls,
         each chromosome from the first to the last.
 
@@ -184,7 +184,7 @@ def evaluate_track(
     if not distances or min(distances) < 0:
         raise SettingError(f"distances are {list(distances)}, wanted at least one, in bp")
     calls, covered, is_signal = _calls(track, minus, negative_minus, min_distance)
-    stretches = merge(covered if regions is None else regions)
+    stretches = merge(covered if regions is None else read_intervals(regions))
     calls = _inside(calls, stretches)
     if not calls:
         raise DatasetError("the track has no calls and no scores in what is to be evaluated")

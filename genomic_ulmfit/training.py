@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genomic_ulmfit.datasets.audit import quick_audit
 from genomic_ulmfit.datasets.metrics import metrics
-from genomic_ulmfit.datasets.records import labels, require_labels
+from genomic_ulmfit.datasets.records import as_list, labels, require_labels
 from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
@@ -156,7 +156,7 @@ def train_classifier(
     if not isinstance(model, tuple):
         require_language_model(model)
     _check_settings(epochs, batch_size, patience, max_backprop_tokens, segments)
-    records = list(records)
+    records = as_list(records)
     learnt, checked = training_parts(records)
     require_labels(learnt)
     require_labels(checked, at_least=0)

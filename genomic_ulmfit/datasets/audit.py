@@ -27,7 +27,7 @@ from genomic_ulmfit.datasets.leakage import (
     strangers,
 )
 from genomic_ulmfit.datasets.metrics import metrics
-from genomic_ulmfit.datasets.records import labels, letters, require_labels
+from genomic_ulmfit.datasets.records import as_list, labels, letters, require_labels
 from genomic_ulmfit.datasets.splits import split_records
 from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.genome.sequences import Genome
@@ -96,7 +96,7 @@ def audit(
     >>> report.verdict, report.reasons[0]
     ('trivial', 'On the test records the GC content alone reaches MCC 1.00 (limit 0.85).')
     """
-    records = list(records)
+    records = as_list(records)
     require_labels(records)
     given = by_part(records)
     made_split = not ("train" in given and len(given) > 1)

@@ -23,6 +23,7 @@ from genomic_ulmfit.genome.sources import check_letters
 
 __all__ = [
     "SPLITS",
+    "as_list",
     "labels",
     "letters",
     "mask_records",
@@ -38,6 +39,23 @@ SPLITS = ("train", "valid", "test")
 
 Source = str | Path | Iterable[SeqRecord]
 _Fill = dict[str, Callable[[str, SeqRecord], str]]  # how a record gets a key that it does not have
+
+
+def as_list(records: SeqRecord | Iterable[SeqRecord]) -> list[SeqRecord]:
+    """Return records as a list; of a single record, which is iterable too, a list of it.
+
+    Raises
+    ------
+    TypeError
+        If it is the name of a file, or something in it is no SeqRecord.
+    """
+    if isinstance(records, str | Path):
+        raise TypeError(f"wanted SeqRecords, got {str(records)!r}; `read_dataset` or Bio.SeqIO reads them from a file")
+    found = [records] if isinstance(records, SeqRecord) else list(records)
+    for record in found:
+        if not isinstance(record, SeqRecord):
+            raise TypeError(f"wanted SeqRecords, got a {type(record).__name__} among them; put it into a SeqRecord")
+    return found
 
 
 def read_records(source: Source) -> list[SeqRecord]:

@@ -18,7 +18,7 @@ from genomic_ulmfit.datasets.counts import class_counts, counts_table
 from genomic_ulmfit.datasets.dealing import deal
 from genomic_ulmfit.datasets.formats import annotated
 from genomic_ulmfit.datasets.homology import homology_groups
-from genomic_ulmfit.datasets.records import SPLITS, letters
+from genomic_ulmfit.datasets.records import SPLITS, as_list, letters
 from genomic_ulmfit.errors import DatasetError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.intervals import Interval
 
@@ -147,7 +147,7 @@ def split_records(
     >>> [r.annotations["split"] for r in split_records(reads, "group", fractions=(0.6, 0.0, 0.4))]
     ['train', 'test', 'train']
     """
-    records = list(records)
+    records = as_list(records)
     _check_fractions(fractions)
     if method not in RECORD_METHODS:
         raise DatasetError(f"split {method!r} is not one of {', '.join(RECORD_METHODS)}")

@@ -327,7 +327,9 @@ def _from_object(item: Any) -> Interval:
     try:
         return _checked(item.chrom, item.start, item.end, item.name, item.score, item.strand)
     except AttributeError:
-        raise TypeError(f"wanted an Interval, got {item!r}") from None
+        raise TypeError(
+            f"wanted an Interval, got {item!r}; `Interval.from_region` makes one of chr:start-end, 1-based inclusive"
+        ) from None
 
 
 def tile(interval: Interval, width: int, step: int) -> list[Interval]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from genomic_ulmfit.errors import OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.aliases import core, read_aliases
-from genomic_ulmfit.genome.intervals import Interval
+from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sources import check_letters, open_source
 
 if TYPE_CHECKING:
@@ -175,6 +175,8 @@ class Genome:
             Unless ``0 <= start < end <= size``; on a circular chromosome unless ``0 <= start < size`` and it is 1 to
             ``size`` bp long.
         """
+        if not isinstance(interval, Interval):
+            (interval,) = read_intervals([interval])
         chrom = interval.chrom if interval.chrom in self.chrom_sizes else self.resolve(interval.chrom)
         interval = interval._replace(chrom=chrom)
         if not self.holds(interval):

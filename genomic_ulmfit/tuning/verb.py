@@ -15,7 +15,7 @@ from pathlib import Path
 from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.datasets.audit import quick_audit
-from genomic_ulmfit.datasets.records import part, place, require_labels
+from genomic_ulmfit.datasets.records import as_list, part, place, require_labels
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import linear_parts, merge
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
@@ -116,7 +116,7 @@ def tune(
     candidates = _candidates(vocabs, drop_mults, lrs, settings)
     if not budget_minutes > 0 or seeds < 1:
         raise SettingError(f"budget_minutes is {budget_minutes} and seeds {seeds}, wanted more than 0 of both")
-    records, opened = list(records), _opened(genomes)
+    records, opened = as_list(records), _opened(genomes)
     learnt, checked = _parts(records)
     how = How(settings, epochs, batch_size, seed, precision, device, method)
     bench = Bench(opened, learnt, checked, _left_out(records, opened, exclude), how)

@@ -1,9 +1,12 @@
-"""Every verb refuses the wrong kind of model at once, and says what to do."""
+"""Every verb refuses the wrong kind of model, records and regions at once, and says what to do."""
 
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
 from tests.toy_models import CountGC
@@ -56,3 +59,47 @@ def test_members_are_calibrated_not_what_they_are_joined_to():
     assert refusal("calibrate", gu.Ensemble([CountGC(), CountGC()])) == (
         "wanted a single classifier, got an Ensemble; give its members one by one, before they are joined"
     )
+
+
+RECORD = SeqRecord(Seq("ACGTTGCAAC"), id="r", annotations={"label": "x"})
+
+
+def test_a_single_record_is_read_as_one():
+    assert gu.predict_proba(CountGC(), RECORD).tolist() == gu.predict_proba(CountGC(), [RECORD]).tolist()
+    (alone,), (listed,) = (gu.mutagenesis(CountGC(), records) for records in (RECORD, [RECORD]))
+    np.testing.assert_array_equal(alone, listed)
+
+
+@pytest.mark.parametrize("verb", ["predict_proba", "saliency", "mutagenesis", "evaluate", "calibrate"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("mine.fa", "got 'mine.fa'; `read_dataset` or Bio.SeqIO reads them from a file"),
+        (["ACGT"], "got a str among them; put it into a SeqRecord"),
+        ([RECORD, RECORD.seq], "got a Seq among them"),
+    ],
+)
+def test_what_are_no_records_is_said(verb, given, said):
+    with pytest.raises(TypeError, match=f"wanted SeqRecords, {said}"):
+        getattr(gu, verb)(CountGC(), given)
+
+
+def test_regions_may_be_a_file_or_a_single_interval(tmp_path):
+    (tmp_path / "regions.bed").write_text("c\t10\t30\n")
+    model, genome = CountGC(window=4, anchor=2), gu.Genome({"c": "ACGTTGCAAC" * 10})
+    listed, *others = (
+        list(gu.scan(model, genome, step=1, regions=regions))
+        for regions in ([gu.Interval("c", 10, 30)], gu.Interval("c", 10, 30), str(tmp_path / "regions.bed"))
+    )
+    for found in others:
+        assert [block.start for block in found] == [block.start for block in listed] == [10]
+        np.testing.assert_array_equal(found[0].scores, listed[0].scores)
+
+
+@pytest.mark.parametrize("region", ["c:11-30", ("c", 10, 30)])
+def test_what_is_no_interval_is_said(region):
+    genome = gu.Genome({"c": "ACGTTGCAAC" * 10})
+    with pytest.raises(TypeError, match=r"wanted an Interval, got .*; `Interval.from_region` makes one"):
+        list(gu.scan(CountGC(window=4, anchor=2), genome, regions=[region]))
+    with pytest.raises(TypeError, match="wanted an Interval"):
+        genome.fetch(region)
