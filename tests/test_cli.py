@@ -365,19 +365,19 @@ def test_both_strands_go_to_two_files(built, capsys):
 
 def test_an_interrupted_scan_goes_on(built, capsys, caplog, monkeypatch):
     track, whole, kept = (built / name for name in ("long.bedgraph", "whole.bedgraph", "long.bedgraph.checkpoint"))
-    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:1-9000", "--step", 10, "-o"]
-    monkeypatch.setattr(scanning, "_BINS_A_BLOCK", 300)
+    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:1-1500", "--step", 10, "-o"]
+    monkeypatch.setattr(scanning, "_BINS_A_BLOCK", 50)
     assert run(capsys, *scan, whole)[0] == 0
     real = scanning._Reader.scores
 
     def interrupted(self, bins, *more):
-        if bins.start == 6000:
+        if bins.start == 1000:
             raise KeyboardInterrupt
         return real(self, bins, *more)
 
     monkeypatch.setattr(scanning._Reader, "scores", interrupted)
     assert run(capsys, *scan, track)[0] == 130
-    assert "long.bedgraph.checkpoint: the scores of 6,000 bp are kept there, to go on from" in caplog.text
+    assert "long.bedgraph.checkpoint: the scores of 1,000 bp are kept there, to go on from" in caplog.text
     assert kept.exists() and not track.exists()
     monkeypatch.setattr(scanning._Reader, "scores", real)
     status, _, err = run(capsys, *scan, track)
