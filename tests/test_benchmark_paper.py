@@ -365,7 +365,7 @@ def test_the_page_sets_published_and_measured_side_by_side(place, done):
     mine = number(runs.mean(Key("bases", "probe.tiny", None), "mcc"))
     (row,) = [line for line in text.splitlines() if line.startswith("| probe | .500")]
     assert row.startswith(f"| probe | .500 | {mine} | ") and " to " in row
-    assert "| probe of another | - | - | - |" in text
+    assert "\nNot run yet: probe of another.\n" in text and "| probe of another" not in text
     assert "| CNN of others | .900 | - |" in text
     assert "| one position | - | 1.000 | - | 1.000 to 1.000 | 1.000 |" in text
     assert "60 training records; 30 valid; 30 test, none of which is related to another." in text

@@ -207,8 +207,10 @@ def _rows(table: Table, variant: Variant, runs: Runs) -> Iterator[str]:
     head = ["", f"{name}: published", "measured", "95 % over seeds", "95 % over records", "valid", *variant.subsets]
     for metric in also:
         head += [f"{NAMES[metric]}: published", "measured"] if metric in twice else [NAMES[metric]]
-    lines = [head]
+    lines, absent = [head], [row.title for row in variant.rows if not runs.seeds(Key(variant.name, row.name, n))]
     for row in [*variant.rows, *_others(said, variant)]:
+        if row.title in absent and row.name not in said:
+            continue
         key, theirs = Key(variant.name, row.name, n), said[row.name].metrics if row.name in said else {}
         cells = [row.title, number(theirs.get(table.metric)), *_measured(runs, key, table.metric)]
         cells += [number(runs.mean(key, table.metric, subset)) for subset in variant.subsets]
@@ -217,6 +219,8 @@ def _rows(table: Table, variant: Variant, runs: Runs) -> Iterator[str]:
             cells.append(number(runs.mean(key, metric)))
         lines.append(cells)
     yield from _markdown(lines)
+    if absent:
+        yield f"Not run yet: {'; '.join(absent)}.\n"
 
 
 def _grid(table: Table, variant: Variant, runs: Runs) -> Iterator[str]:

@@ -78,8 +78,8 @@ SWEEPS = Table(
 - Each seed divides the promoters anew, and draws another 5,000 of the training reads: so few, as all would take a day
   and a half. The source's figures are of five times as many reads, and not of the same ones (see table 9).
 - Take the direction, not the digits: where the intervals over seeds overlap, nothing was found.
-- Half of the direction holds so far: stride 1 is ahead of stride 2 in all three sets that were run. That 3-mers are ahead
-  of 5-mers does not, from scratch: on amplicon reads they are level, on shotgun reads 5-mers are ahead.
+- Half of the direction holds so far: stride 1 is ahead of stride 2 in all three sets that were run. That 3-mers are
+  ahead of 5-mers does not, from scratch: on amplicon reads they are level, on shotgun reads 5-mers are ahead.
 """,
     labels=3900,
     bases=210,
