@@ -18,7 +18,7 @@ from Bio.SeqFeature import SeqFeature, SimpleLocation
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit
-from genomic_ulmfit.datasets.records import as_list, letters
+from genomic_ulmfit.datasets.records import letters
 from genomic_ulmfit.errors import DatasetError, FileFormatError, GenomicUlmfitError, SettingError
 from genomic_ulmfit.files import existing, open_text, replacing
 from genomic_ulmfit.genome.genbank import genbank_records
@@ -120,7 +120,8 @@ def annotate(
     require_classifier(model)
     if not 0 <= threshold <= 1:
         raise SettingError(f"threshold is {threshold}, wanted a probability, 0 to 1")
-    (record,) = as_list(record)
+    if not isinstance(record, SeqRecord):
+        raise TypeError(f"wanted a SeqRecord, got a {type(record).__name__}; give the records of a file one by one")
     name = model.classes[model.target_index(target)]
     readable = _readable(record)
     blocks = list(

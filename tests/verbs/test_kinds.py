@@ -103,3 +103,9 @@ def test_what_is_no_interval_is_said(region):
         list(gu.scan(CountGC(window=4, anchor=2), genome, regions=[region]))
     with pytest.raises(TypeError, match="wanted an Interval"):
         genome.fetch(region)
+
+
+@pytest.mark.parametrize("given", ["mine.gb", [RECORD, RECORD]])
+def test_one_record_is_annotated_at_a_time(given):
+    with pytest.raises(TypeError, match=f"wanted a SeqRecord, got a {type(given).__name__}; give the records"):
+        gu.annotate(CountGC(window=4, anchor=2), given)
