@@ -98,6 +98,8 @@ def annotate(
     ------
     ModelKindError
         If `model` is no classifier.
+    TypeError
+        If `record` is no SeqRecord, or `regions` are nothing that `read_intervals` reads.
     UnknownClassError, SettingError, PrecisionError
         As in `scan`; SettingError too if `threshold` is not in 0..1.
     DatasetError

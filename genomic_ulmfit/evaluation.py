@@ -125,6 +125,8 @@ def evaluate(
     ------
     ModelKindError
         If `model` is no classifier.
+    TypeError
+        If `records` are no SeqRecords.
     DatasetError
         If records have no labels, fewer than two classes or no test part.
     UnknownClassError

@@ -120,6 +120,8 @@ def saliency(
     ------
     ModelKindError
         If `model` is no classifier.
+    TypeError
+        If `records` are no SeqRecords.
     DatasetError
         If a record is shorter than a replacement.
     UnknownClassError
@@ -182,6 +184,8 @@ def mutagenesis(
     ------
     ModelKindError
         If `model` is no classifier.
+    TypeError
+        If `records` are no SeqRecords.
     UnknownClassError
         If there is no such class, or there are several to choose from.
     SequenceTooShortError
@@ -231,6 +235,8 @@ def records_at(model: AnyClassifier, genome: Genome, regions: object, *, target:
 
     Raises
     ------
+    TypeError
+        If `regions` are nothing that `read_intervals` reads.
     UnknownChromosomeError, OutOfRangeError
         If a window is not in the genome.
     """

@@ -69,6 +69,8 @@ def predict_proba(
     ------
     ModelKindError
         If `model` is no classifier.
+    TypeError
+        If `records` are no SeqRecords.
     SequenceTooShortError
         If a record is shorter than k.
     SettingError

@@ -253,6 +253,8 @@ def finetune(
     ------
     ModelKindError
         If `model` is no language model.
+    TypeError
+        If `records` are no SeqRecords.
     DatasetError
         If no record has two known k-mers.
     OSError, ResumeError, TrainingDivergedError

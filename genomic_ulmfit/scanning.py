@@ -117,6 +117,8 @@ def scan(
     ------
     ModelKindError
         If `model` is no classifier.
+    TypeError
+        If `regions` are nothing that `read_intervals` reads.
     UnknownClassError
         If there is no such class, or there are several to choose from.
     DatasetError

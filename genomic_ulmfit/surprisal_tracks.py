@@ -89,6 +89,8 @@ def surprisal(
     ------
     ModelKindError
         If `model` is no language model.
+    TypeError
+        If `regions` are nothing that `read_intervals` reads.
     SettingError
         If `strand`, `context` or `device` is not usable.
     UnknownChromosomeError, OutOfRangeError

@@ -58,6 +58,8 @@ def calibrate(
     ------
     ModelKindError
         If `model` is no classifier, or several as one.
+    TypeError
+        If `records` are no SeqRecords.
     DatasetError
         If records have no labels, fewer than two classes or a class that the model doesn't know; or if some say
         ``split=`` and none ``valid``.

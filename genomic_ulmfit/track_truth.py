@@ -162,6 +162,8 @@ def evaluate_track(
 
     Raises
     ------
+    TypeError
+        If `regions` are nothing that `read_intervals` reads.
     UnknownChromosomeError
         If no site lies on a chromosome of the track.
     DatasetError

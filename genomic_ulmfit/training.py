@@ -143,6 +143,8 @@ def train_classifier(
     ------
     ModelKindError
         If `model` is neither a language model nor a vocabulary and a config.
+    TypeError
+        If `records` are no SeqRecords.
     DatasetError
         If records have no labels or fewer than two classes; of a probe, if a class has one record only; of "auto", if
         no record says ``split=valid``.

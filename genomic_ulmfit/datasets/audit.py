@@ -79,6 +79,8 @@ def audit(
 
     Raises
     ------
+    TypeError
+        If `records` are no SeqRecords.
     DatasetError
         If there are no records, one has no label, or there are fewer than two classes.
     UnknownChromosomeError, OutOfRangeError

@@ -137,6 +137,8 @@ def split_records(
 
     Raises
     ------
+    TypeError
+        If `records` are no SeqRecords.
     DatasetError
         If the method or the fractions are not as above, there are fewer groups than parts, or a record has no sequence,
         group or split where one is needed.

@@ -104,6 +104,8 @@ def tune(
 
     Raises
     ------
+    TypeError
+        If `records` are no SeqRecords.
     DatasetError
         If the data set has no train or no valid part, or either lacks labels.
     SettingError
