@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 _EPOCHS = 6
 _BATCH_SIZE, _LEAST_BATCH = 64, 16
 _SEGMENTS = 32
-_FEWEST_DIVIDED = 100  # for fine-tuning: docs/training.md
+_FEWEST_DIVIDED = 50  # for fine-tuning: docs/training.md
 _MOST_DIVIDED = 5000  # for a probe: what is read of them takes 2 GB with `small`
 _FEW_LABELS = 500  # docs/training.md: at 100 labels a probe is ahead everywhere, at 1,000 nearly so
 
@@ -125,7 +125,7 @@ def train_classifier(
     segments : int, optional
         Into how many parts of one length the head divides a record, to pool the mean output over each as well: it then
         sees where in the record something stands. 1: as in ULMFiT, over the whole record alone. If not given, 32 of
-        100 training records or more that all have one length, and else 1; a probe of up to 5,000 that have one length
+        50 training records or more that all have one length, and else 1; a probe of up to 5,000 that have one length
         takes of the two what does better in cross-validation.
     log : str or Path, optional
         CSV of the history, written anew after each epoch.

@@ -197,7 +197,7 @@ def train(
         typer.Option(
             min=1,
             help="Parts of a record whose mean outputs the head sees: 1 tells it nothing of places in the record. "
-            "[default: 32 of 100 records or more of one length, else 1]",
+            "[default: 32 of 50 records or more of one length, else 1]",
             show_default=False,
         ),
     ] = None,
