@@ -391,6 +391,8 @@ def test_records_of_one_length_are_pooled_in_segments_too(language_model, gc_rec
     assert segments_of(ragged, segments=3) == 3
     short = [labelled(str(record.seq[:9]), record.annotations["label"], "train") for record in gc_records]
     assert segments_of(short) == 8  # k-mers
+    few = [record for record in gc_records if record.annotations["split"] == "train"][:50]
+    assert (segments_of(few), segments_of(few[:49])) == (32, 1)
 
 
 def test_segments_tell_where_something_stands(language_model):
