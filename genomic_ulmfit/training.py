@@ -57,7 +57,7 @@ _BATCH_SIZE, _LEAST_BATCH = 64, 16
 _SEGMENTS = 32
 _FEWEST_DIVIDED = 50  # for fine-tuning: docs/training.md
 _MOST_DIVIDED = 5000  # for a probe: what is read of them takes 2 GB with `small`
-_FEW_LABELS = 500  # docs/training.md: at 100 labels a probe is ahead everywhere, at 1,000 nearly so
+_FEW_LABELS = 500  # docs/training.md: with fewer a probe is level or ahead, but for one set of four with 100 at 1:9
 
 
 def train_classifier(
