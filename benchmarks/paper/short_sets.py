@@ -355,7 +355,7 @@ ENHANCER_TABLE = Table(
 - 1,176 of the background records and 622 of the enhancers share a 25-mer with another record: repeats, mostly.
 - Enhancers have no strand: probabilities are the means of both strands'.
 - 141 of the records lie letter for letter on the chromosome that the language model has read; it saw no labels.
-- On the first fold no net is above the regression of 4-mers: what tells these enhancers from the rest of the genome is
+- On the first folds no net is above the regression of 4-mers: what tells these enhancers from the rest of the genome is
   mostly what they are made of.
 """,
     labels=4864,
