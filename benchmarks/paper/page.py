@@ -207,7 +207,7 @@ def _rows(table: Table, variant: Variant, runs: Runs) -> Iterator[str]:
     head = ["", f"{name}: published", "measured", "95 % over seeds", "95 % over records", "valid", *variant.subsets]
     for metric in also:
         head += [f"{NAMES[metric]}: published", "measured"] if metric in twice else [NAMES[metric]]
-    lines, absent = [head], [row.title for row in variant.rows if not runs.seeds(Key(variant.name, row.name, n))]
+    lines, absent = [head], [row.title for row in variant.rows if Key(variant.name, row.name, n) not in runs.found]
     for row in [*variant.rows, *_others(said, variant)]:
         if row.title in absent and row.name not in said:
             continue
