@@ -330,8 +330,8 @@ LABELS = Table(
 - What the plain and the masked data are, and what the language model has read, is said at table 1.
 - With 50 labels the rows *fine-tuned* and *from scratch* had pooled whole records: .686 and .297 plain, .529 and .175
   masked (means of two seeds). Then the default changed: 32 segments from 50 training records on, before from 100, as
-  was found on records that no test uses (docs/training.md), and these rows were run again. The choice was not made
-  here, but after the miss of .690 was known.
+  was found on valid parts and *B. subtilis* (docs/training.md), and these rows were run again. The choice was not made
+  on this test part, but after the miss of .690 was known.
 """,
 )
 
