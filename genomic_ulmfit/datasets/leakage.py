@@ -17,7 +17,7 @@ from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.datasets.homology import KmerSet
 from genomic_ulmfit.datasets.records import SPLITS, labels, letters, part, place
-from genomic_ulmfit.genome.algebra import to_pyranges
+from genomic_ulmfit.genome.algebra import count_overlaps
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.letters import base_codes
@@ -162,11 +162,8 @@ def _shares(records: Sequence[SeqRecord], hit: np.ndarray) -> dict[str, float]:
 def _overlap_counts(places: Sequence[Interval | None], others: Sequence[Interval | None]) -> np.ndarray:
     """Return how many of the others overlap each place; 0 for what has none."""
     counts = np.zeros(len(places), dtype=np.int64)
-    rows = [interval._replace(name=str(row)) for row, interval in enumerate(places) if interval is not None]
-    known = [interval for interval in others if interval is not None]
-    if rows and known:
-        found = to_pyranges(rows).count_overlaps(to_pyranges(known)).df
-        counts[found["Name"].astype(int)] = found["NumberOverlaps"]
+    placed = np.array([interval is not None for interval in places], dtype=bool)
+    counts[placed] = count_overlaps(filter(None, places), filter(None, others))
     return counts
 
 

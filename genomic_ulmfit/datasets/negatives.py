@@ -9,7 +9,7 @@ A shuffled positive is no window: it carries the place that its letters come fro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from Bio.SeqRecord import SeqRecord
@@ -18,7 +18,7 @@ from genomic_ulmfit.datasets import strategies
 from genomic_ulmfit.datasets.drawing import Accept, Candidate, Ground, Score, fetch
 from genomic_ulmfit.datasets.strategies import SHUFFLES, to_records
 from genomic_ulmfit.errors import DatasetError
-from genomic_ulmfit.genome.algebra import overlapping, pad, subtract
+from genomic_ulmfit.genome.algebra import linear_parts, overlapping, pad, subtract
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 
@@ -72,7 +72,7 @@ def draw_negatives(
     padding : int
         Least distance in bp between a window and a positive.
     exclude : iterable of Interval
-        Regions that no window may touch.
+        Regions that no window may touch, named as the genome names its chromosomes.
     within : iterable of Interval, optional
         Regions to stay inside of; by default the whole genome. Of positives to shuffle, those inside are taken.
     genes : iterable of Interval
@@ -115,12 +115,14 @@ def draw_negatives(
     sizes = genome.chrom_sizes
     regions = [Interval(chrom, 0, size) for chrom, size in sizes.items()] if within is None else list(within)
     sources = fetch(genome, positives)
-    outside = set() if within is None else set(overlapping(positives, subtract(positives, regions)))
+    outside = set() if within is None else _outside(positives, regions, sizes)
     ground = Ground(
         genome=genome,
-        free=subtract(regions, pad(positives, padding, sizes, genome.circular) + list(exclude)),
+        free=subtract(
+            regions, pad(positives, padding, sizes, genome.circular) + pad(exclude, 0, sizes, genome.circular)
+        ),
         positives=sources,
-        inside=[source for source in sources if source.window not in outside],
+        inside=[source for number, source in enumerate(sources) if number not in outside],
         length=positives[0].length,
         genes=list(genes),
         accept=accept,
@@ -138,6 +140,12 @@ def draw_negatives(
     rank = {chrom: number for number, chrom in enumerate(sizes)}
     found.sort(key=lambda candidate: (rank[candidate.window.chrom], candidate.window.start, candidate.window.strand))
     return to_records(found, strategy)
+
+
+def _outside(positives: Sequence[Interval], regions: Iterable[Interval], sizes: Mapping[str, int]) -> set[int]:
+    """Return the numbers of the positives that have a base outside the regions."""
+    cut = linear_parts([positive._replace(name=str(number)) for number, positive in enumerate(positives)], sizes)
+    return {int(piece.name) for piece in overlapping(cut, subtract(cut, regions))}
 
 
 def _forward(strands: str, positives: Sequence[Interval]) -> float:

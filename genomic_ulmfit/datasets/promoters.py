@@ -173,6 +173,7 @@ def promoter_dataset(
 
 def _windows(genome: Genome, starts: Sequence[Interval], upstream: int, downstream: int) -> list[Interval]:
     """Return the window of each start, some past the ends of their linear chromosomes."""
+    starts = [genome.wrap(start) for start in starts]  # that of a gene across the origin may lie past the end
     for start in starts:
         size = genome.chrom_sizes[start.chrom]
         if not start.end <= size:
@@ -303,7 +304,11 @@ def _annotated(tss: Any, aliases: Mapping[str, str]) -> list[Interval]:
 
 def _genes(genome: Genome, genes: Any) -> list[Interval]:
     read = read_genes if _is_annotation(genes) else read_intervals
-    return linear_parts(genome.named(read(genes, aliases=genome.aliases), "genes"), genome.chrom_sizes)
+    named = genome.named(read(genes, aliases=genome.aliases), "genes")
+    for gene in named:
+        if gene.length and not genome.holds(gene):
+            raise OutOfRangeError(gene.chrom, gene.start, gene.end, genome.chrom_sizes[gene.chrom])
+    return linear_parts(named, genome.chrom_sizes)
 
 
 def _is_annotation(source: Any) -> bool:

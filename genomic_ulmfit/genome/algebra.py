@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "complement",
+    "count_overlaps",
     "intersect",
     "linear_parts",
     "merge",
@@ -113,6 +114,24 @@ def overlapping(intervals: Iterable[Interval], others: Iterable[Interval]) -> li
     return [intervals[row] for row in rows]
 
 
+def count_overlaps(intervals: Iterable[Interval], others: Iterable[Interval]) -> list[int]:
+    """Return how many of the others share at least one base with each interval, strand disregarded.
+
+    Examples
+    --------
+    >>> count_overlaps([Interval("chr1", 0, 10), Interval("chr1", 20, 30)], [Interval("chr1", 5, 21)] * 2)
+    [2, 2]
+    """
+    intervals, others = list(intervals), list(others)
+    line = _Line([*intervals, *others])
+    counts = [0] * len(intervals)
+    if len(places := line.ranges(intervals)) and len(other_places := line.ranges(others)):
+        found = places.count_overlaps(other_places).df
+        for row, n in zip(found["Row"].tolist(), found["NumberOverlaps"].tolist(), strict=True):
+            counts[row] = n
+    return counts
+
+
 def complement(intervals: Iterable[Interval], chrom_sizes: Mapping[str, int]) -> list[Interval]:
     """Return what the intervals leave uncovered of the chromosomes, in the chromosomes' order.
 
@@ -172,7 +191,7 @@ def pad(
         size = _size(interval, chrom_sizes)
         start, end = interval.start - bp, interval.end + bp
         if interval.chrom not in circular:
-            padded.append(interval._replace(start=max(0, start), end=min(end, size)))
+            padded.append(interval._replace(start=min(max(0, start), size), end=min(end, size)))
         elif end - start >= size:
             padded.append(interval._replace(start=0, end=size))
         else:
@@ -183,14 +202,15 @@ def pad(
 def linear_parts(intervals: Iterable[Interval], chrom_sizes: Mapping[str, int]) -> list[Interval]:
     """Cut the intervals that cross the origin of a circular chromosome into the parts before and behind it.
 
-    Others stay as they are. A BED or bedGraph file can hold the parts, and not an interval that crosses.
+    Others stay as they are, but for a start below 0, which is counted from the end. A BED or bedGraph file can hold the
+    parts, and not an interval that crosses.
 
     Raises
     ------
     UnknownChromosomeError
         If an interval's chromosome is not in `chrom_sizes`.
     OutOfRangeError
-        If an interval is longer than its chromosome.
+        If an interval starts past the end of its chromosome, or is longer than that.
 
     Examples
     --------
@@ -200,7 +220,7 @@ def linear_parts(intervals: Iterable[Interval], chrom_sizes: Mapping[str, int]) 
     parts = []
     for interval in intervals:
         size = _size(interval, chrom_sizes)
-        if interval.length > size:
+        if interval.length > size or min(interval.start + 1, interval.end) > size:
             raise OutOfRangeError(interval.chrom, interval.start, interval.end, size)
         whole = interval.wrapped(size)
         parts.append(whole._replace(end=min(whole.end, size)))
@@ -221,6 +241,8 @@ class _Line:
     def __init__(self, intervals: Iterable[Interval]) -> None:
         sizes: dict[str, int] = {}
         for interval in intervals:
+            if interval.start < 0:
+                raise ValueError(f"{interval.chrom}:{interval.start}-{interval.end} starts below 0")
             sizes[interval.chrom] = max(sizes.get(interval.chrom, 0), interval.end)
         self._chroms = list(sizes)
         self._starts = [0, *accumulate(size + 1 for size in sizes.values())]

@@ -174,6 +174,45 @@ def test_a_window_crosses_the_origin_of_a_circular_chromosome_only(tmp_path):
     assert len(of(promoter_dataset(GENOME, starts, upstream=20, downstream=10, split="none"), "promoter")) == 1
 
 
+def test_genes_past_the_end_of_a_linear_chromosome_are_refused():
+    options = {"upstream": 20, "downstream": 10, "split": "none", "negatives": "gene-body"}
+    for gene in (Interval("a", 6100, 6500, strand="+"), Interval("a", 5800, 6100, strand="+")):
+        with pytest.raises(OutOfRangeError, match=f"a:{gene.start}-"):
+            promoter_dataset(GENOME, [tss(3000)], genes=[gene], **options)
+    circle = Genome({"a": LETTERS}, circular=True)
+    (drawn,) = of(promoter_dataset(circle, [tss(3000)], genes=[gene], **options), "background")
+    assert drawn.annotations["start"] >= 5800 or drawn.annotations["end"] <= 100
+
+
+def test_what_is_excluded_across_the_origin_is_excluded_on_both_sides():
+    circle = Genome({"a": LETTERS}, circular=True)
+    options = {"upstream": 20, "downstream": 10, "split": "none", "negatives": "random", "ratio": 50}
+    records = of(promoter_dataset(circle, [tss(3000)], exclude=[Interval("a", 4000, 8000)], **options), "background")
+    assert len(records) == 50
+    assert all(2000 <= r.annotations["start"] < r.annotations["end"] <= 4000 for r in records)
+
+
+def test_a_coding_sequence_across_the_origin_begins_behind_it():
+    location = SimpleLocation(0, 50, -1) + SimpleLocation(5900, 6000, -1)
+    features = [SeqFeature(location, type="CDS"), SeqFeature(SimpleLocation(1000, 2000, 1), type="CDS")]
+    annotations = {"molecule_type": "DNA", "topology": "circular"}
+    record = SeqRecord(Seq(LETTERS), id="a", features=features, annotations=annotations)
+    genome = Genome([record])
+    made = [
+        promoter_dataset(genome, record, upstream=20, downstream=10, split="none", negatives=negatives)
+        for negatives in ("random", "gene-body")
+    ]
+    at_origin, others = ([place(r) for r in of(records, "promoter")] for records in made)
+    assert at_origin == others and Interval("a", 40, 70, "promoter", strand="-") in others
+
+
+def test_a_positive_across_the_origin_is_shuffled_too():
+    circle = Genome({"a": LETTERS}, circular=True)
+    for split in ("none", [Interval("a", 0, 1000, "train"), Interval("a", 1000, 6000, "train")]):
+        records = promoter_dataset(circle, [tss(5)], upstream=20, downstream=10, split=split, negatives="shuffle")
+        assert [place(r) for r in of(records, "background")] == [Interval("a", 5985, 6015, "background", strand="+")]
+
+
 def test_parts_by_region_are_a_window_apart():
     starts = [tss(at) for at in range(200, 29_900, 37)]
     records = promoter_dataset(LARGER, starts, upstream=50, downstream=50, split="region", ratio=0)
