@@ -6,14 +6,18 @@ import glob
 import gzip
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from genomic_ulmfit.errors import FileFormatError
 
-__all__ = ["existing", "is_gzip", "leftovers", "open_text", "replacing"]
+__all__ = ["existing", "is_bgzip", "is_gzip", "leftovers", "open_text", "replacing", "replacing_text"]
+
+# The empty block that ends a file, as the SAM specification gives it.
+_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 def existing(path: str | Path) -> Path:
@@ -40,22 +44,39 @@ def is_gzip(path: str | Path) -> bool:
         return handle.read(2) == b"\x1f\x8b"
 
 
+def is_bgzip(path: str | Path) -> bool:
+    """Tell bgzip files from other gzip files by the extra field of their first block."""
+    with open(path, "rb") as handle:
+        head = handle.read(16)
+    return head[:3] == b"\x1f\x8b\x08" and bool(head[3:4]) and head[3] & 4 == 4 and head[12:14] == b"BC"
+
+
+def _ends_as_bgzip(path: str | Path) -> bool:
+    """Tell a whole bgzip file from one that was cut between two blocks, which reads as a shorter one."""
+    with open(path, "rb") as handle:
+        handle.seek(0, os.SEEK_END)
+        handle.seek(-min(handle.tell(), len(_BGZIP_END)), os.SEEK_END)
+        return handle.read() == _BGZIP_END
+
+
 @contextmanager
 def open_text(path: str | Path) -> Iterator[TextIO]:
-    """Open a plain or gzipped text file for reading.
+    """Open a plain or gzipped text file for reading; a byte order mark before the text is left out.
 
     Raises
     ------
     FileFormatError
-        If the file is not text, or its gzip stream is cut off.
+        If the file is not text, or its gzip stream is cut off or damaged.
     """
+    if is_bgzip(existing(path)) and not _ends_as_bgzip(path):
+        raise FileFormatError(path, "is cut off: the mark with which bgzip ends a file is not there")
     opener = gzip.open if is_gzip(path) else open
     try:
-        with opener(path, "rt", encoding="utf-8") as handle:
+        with opener(path, "rt", encoding="utf-8-sig") as handle:
             yield handle
     except UnicodeDecodeError as error:
         raise FileFormatError(path, "not a text file") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise FileFormatError(path, f"the gzip stream is damaged ({error})") from error
 
 
@@ -92,6 +113,53 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_text(path: str | Path, **columns: Any) -> Iterator[TextIO]:
+    """Open a text file to write, as `replacing` does; with ``.gz`` it is bgzipped and gets a tabix index at the end.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to make. The index is ``.tbi``, or ``.csi`` where a position is past the 512 Mb that a ``.tbi`` holds.
+    **columns
+        Where chromosome and position are, as for `pysam.tabix_index`.
+
+    Raises
+    ------
+    FileFormatError
+        If what was written is not sorted, and can't be indexed.
+    """
+    path = Path(path)
+    compress = path.suffix == ".gz"
+    with replacing(path) as temporary:
+        plain = temporary.with_suffix(".plain") if compress else temporary
+        try:
+            with open(plain, "w", encoding="utf-8", newline="\n") as handle:
+                yield handle
+            if compress:
+                _compress(plain, temporary, path, columns)
+        finally:
+            if compress:
+                plain.unlink(missing_ok=True)
+
+
+def _compress(plain: Path, packed: Path, path: Path, columns: dict[str, Any]) -> None:
+    import pysam
+
+    pysam.tabix_compress(str(plain), str(packed), force=True)
+    verbosity = pysam.set_verbosity(0)  # what htslib says of the first try, the second puts right
+    try:
+        for suffix, other in ((".tbi", ".csi"), (".csi", ".tbi")):
+            with suppress(OSError), replacing(f"{path}{suffix}") as index:
+                pysam.tabix_index(str(packed), index=str(index), csi=suffix == ".csi", force=True, **columns)
+                Path(f"{path}{other}").unlink(missing_ok=True)
+                return
+    finally:
+        pysam.set_verbosity(verbosity)
+    plain_name = path.with_suffix("").suffix
+    raise FileFormatError(path, f"rows can't be indexed, since they aren't sorted; sort them, or write a {plain_name}")
 
 
 def leftovers(path: str | Path) -> list[Path]:

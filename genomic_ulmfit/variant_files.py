@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import genomic_ulmfit
 from genomic_ulmfit.errors import FileFormatError, ReferenceMismatchError
-from genomic_ulmfit.files import open_text, replacing
+from genomic_ulmfit.files import open_text, replacing_text
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.ensemble import AnyClassifier
@@ -87,7 +87,8 @@ def score_variants(
     vcf : str or Path
         VCF, plain, gzipped or bgzipped: substitutions, insertions, deletions, several alleles a record, any samples.
     output : str or Path
-        The file to make: ``.vcf``, or ``.vcf.gz``, which is bgzipped and gets a tabix index, ``.tbi``.
+        The file to make: ``.vcf``, or ``.vcf.gz``, which is bgzipped and gets a tabix index: ``.tbi``, or
+        ``.csi`` where a position is past 512 Mb.
     step : int
         Only anchors in the middle of bins of `step` bp are scored, as in `scan`; all of them with 1.
     target : str, optional
@@ -152,7 +153,8 @@ def score_variants(
                 yield row.with_effects(plan.dealt(found))
                 bar.advance()
 
-        _write(output, lines())
+        with replacing_text(output, preset="vcf") as handle:
+            handle.writelines(lines())
     fates[_SCORED] = fates.pop("", 0) - fates[_NO_WINDOW]
     shown = (_SCORED, _SYMBOLIC, _UNKNOWN, _MISMATCH, _NO_WINDOW)
     return VariantCounts(output, n_records, {fate: fates[fate] for fate in shown if fates[fate] or fate == _SCORED})
@@ -273,30 +275,3 @@ def _rows(vcf: str | Path) -> Iterator[_Row]:
                 wanted = "CHROM POS ID REF ALT QUAL FILTER INFO with tabs between them, and POS a number"
                 raise FileFormatError(vcf, f"is no record of a VCF; wanted {wanted}", line=number)
             yield _Row(fields)
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    """Write all lines; to .gz bgzipped, with a tabix index."""
-    compress = path.suffix == ".gz"
-    with replacing(path) as temporary:
-        plain = temporary.with_suffix(".plain") if compress else temporary
-        try:
-            with open(plain, "w", encoding="utf-8", newline="\n") as handle:
-                handle.writelines(lines)
-            if compress:
-                _compress(plain, temporary, path)
-        finally:
-            if compress:
-                plain.unlink(missing_ok=True)
-
-
-def _compress(plain: Path, packed: Path, path: Path) -> None:
-    import pysam
-
-    pysam.tabix_compress(str(plain), str(packed), force=True)
-    with replacing(f"{path}.tbi") as index:
-        try:
-            pysam.tabix_index(str(packed), preset="vcf", index=str(index), force=True)
-        except OSError as error:
-            hint = "sort them (bcftools sort), or write a plain .vcf"
-            raise FileFormatError(path, f"records can't be indexed, since they aren't sorted; {hint}") from error

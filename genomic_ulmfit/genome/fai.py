@@ -10,9 +10,9 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import BinaryIO
 
-from genomic_ulmfit.files import replacing
+from genomic_ulmfit.files import is_bgzip, replacing
 
-__all__ = ["FastaIndex", "build_index", "is_bgzip"]
+__all__ = ["FastaIndex", "build_index"]
 
 _LONGEST_HEADER = 1 << 20
 
@@ -113,13 +113,6 @@ def _moved_beside(index: FastaIndex) -> FastaIndex:
     with replacing(beside.fai) as new:
         shutil.copyfile(index.fai, new)
     return beside
-
-
-def is_bgzip(path: Path) -> bool:
-    """Tell bgzip files from other gzip files by the extra field of their first block."""
-    with open(path, "rb") as handle:
-        head = handle.read(16)
-    return head[:3] == b"\x1f\x8b\x08" and bool(head[3:4]) and head[3] & 4 == 4 and head[12:14] == b"BC"
 
 
 class _BgzipReader:

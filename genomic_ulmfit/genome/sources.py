@@ -7,6 +7,7 @@ and thread, since they carry a file position.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import logging
 import os
@@ -19,8 +20,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from genomic_ulmfit.errors import FileFormatError
-from genomic_ulmfit.files import existing, is_gzip, open_text
-from genomic_ulmfit.genome.fai import FastaIndex, build_index, is_bgzip
+from genomic_ulmfit.files import existing, is_bgzip, is_gzip, open_text
+from genomic_ulmfit.genome.fai import FastaIndex, build_index
 
 __all__ = ["Source", "check_letters", "open_source", "sniff"]
 
@@ -68,7 +69,7 @@ def sniff(path: Path) -> str:
     """Tell "fasta", "genbank" and "2bit" by the first bytes, unpacked where the file is gzipped."""
     opener = gzip.open if is_gzip(path) else open
     with _refusing_damage(path), opener(path, "rb") as handle:
-        head = handle.read(1 << 16)
+        head = handle.read(1 << 16).removeprefix(codecs.BOM_UTF8)
     if head[:4] in _TWOBIT_MAGIC:
         if is_gzip(path):
             raise FileFormatError(path, "a gzipped 2bit file; unpack it first, 2bit is read in place")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -19,6 +21,8 @@ __all__ = ["holds_calls", "read_track"]
 _ROWS_AT_ONCE = 50_000
 _BP_AT_ONCE = 1_000_000
 _MAGIC = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")  # of bigWig, in both byte orders
+
+_BIGWIG_HEAD = 64  # bytes; 8 to 32 of them say where chromosomes, data and index begin
 
 _Row = tuple[int, int, float]
 
@@ -48,7 +52,8 @@ def read_track(
     ------
     FileFormatError
         With the line number, where a row has not four columns or an integer or number that can't be read, ends before
-        it starts, or starts before the row above it ends; or if a chromosome comes in two pieces.
+        it starts, or starts before the row above it ends; or if a chromosome comes in two pieces, or a bigWig is cut
+        off.
     MissingDependencyError
         If pyBigWig is needed and not installed.
 
@@ -107,8 +112,10 @@ def _bigwig_rows(path: str | Path) -> Iterator[tuple[str, list[_Row]]]:
         import pyBigWig
     except ImportError:
         raise MissingDependencyError("reading bigWig", 'pyBigWig: pip install "genomic-ulmfit[bigwig]"') from None
-    handle = pyBigWig.open(str(path))
+    _check_bigwig(path)
+    handle = None
     try:
+        handle = pyBigWig.open(str(path))
         if not handle.isBigWig():
             raise FileFormatError(path, "is a bigBed, wanted a bigWig")
         for chrom, size in handle.chroms().items():
@@ -116,8 +123,21 @@ def _bigwig_rows(path: str | Path) -> Iterator[tuple[str, list[_Row]]]:
                 rows = handle.intervals(chrom, start, min(start + _BP_AT_ONCE, size)) or ()
                 if kept := [row for row in rows if row[0] >= start]:  # the first may begin in the stretch before
                     yield chrom, kept
+    except RuntimeError as error:
+        raise FileFormatError(path, f"is cut off or damaged ({error})") from error
     finally:
-        handle.close()
+        if handle is not None:
+            handle.close()
+
+
+def _check_bigwig(path: str | Path) -> None:
+    """Refuse a file that ends before its chromosomes, data or index begin: pyBigWig may crash on it."""
+    with open(path, "rb") as handle:
+        head = handle.read(_BIGWIG_HEAD)
+        size = handle.seek(0, os.SEEK_END)
+    order = "<" if head[:4] == _MAGIC[0] else ">"
+    if len(head) < _BIGWIG_HEAD or max(struct.unpack(f"{order}3Q", head[8:32])) >= size:
+        raise FileFormatError(path, "is cut off")
 
 
 def _bedgraph_rows(path: str | Path) -> Iterator[tuple[str, list[_Row]]]:

@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from genomic_ulmfit.errors import FileFormatError, MissingDependencyError, OutOfRangeError, UnknownChromosomeError
-from genomic_ulmfit.files import replacing
+from genomic_ulmfit.files import replacing, replacing_text
 from genomic_ulmfit.genome.blocks import ScoreBlock
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.peak_files import bed_lines, narrow_peak_lines
@@ -35,6 +35,8 @@ _FORMATS = {
     ".bigwig": "bigwig",
 }
 _MANY_BINS = 50_000_000
+
+_BED_COLUMNS = {"seq_col": 0, "start_col": 1, "end_col": 2, "zerobased": True}
 
 _Write = Callable[[ScoreBlock], None]
 
@@ -56,7 +58,8 @@ def write_track(
         block of one bin. Chromosomes are written in the order in which they come. For BED and narrowPeak: intervals or
         calls in any order.
     path : str or Path
-        The file to make. With ``.gz`` after the format's suffix it is bgzipped and gets a tabix index, ``.tbi``.
+        The file to make. With ``.gz`` after the format's suffix it is bgzipped and gets a tabix index: ``.tbi``, or
+        ``.csi`` where a position is past 512 Mb.
     format : {"bedgraph", "bed", "narrowpeak", "bigwig"}, optional
         By default that of the suffix: ``.bedgraph .bg .bdg``, ``.bed``, ``.narrowPeak``, ``.bw .bigwig``.
     chrom_sizes : mapping of str to int, optional
@@ -100,7 +103,7 @@ def write_track(
     kind = track_format(path, format)
     if kind in ("bed", "narrowpeak"):
         lines = (bed_lines if kind == "bed" else narrow_peak_lines)(path, _inside(blocks_or_intervals, chrom_sizes))
-        with _text(path) as handle:
+        with replacing_text(path, **_BED_COLUMNS) as handle:
             handle.writelines(lines)
         return path
     with open_track(path, kind, chrom_sizes=chrom_sizes, track_line=track_line) as write:
@@ -270,7 +273,7 @@ class _Order:
 def _check_size(chrom: str, start: int, end: int, chrom_sizes: Mapping[str, int]) -> None:
     if chrom not in chrom_sizes:
         raise UnknownChromosomeError(chrom, list(chrom_sizes))
-    if end > chrom_sizes[chrom]:
+    if not 0 <= start <= end <= chrom_sizes[chrom]:
         raise OutOfRangeError(chrom, start, end, chrom_sizes[chrom])
 
 
@@ -278,7 +281,7 @@ def _check_size(chrom: str, start: int, end: int, chrom_sizes: Mapping[str, int]
 def _bedgraph(path: Path, line: str | None) -> Iterator[_Write]:
     """Join bins that touch and read alike, across blocks too, so that the cut into blocks leaves no trace."""
     chrom, start, end, text = "", 0, 0, ""
-    with _text(path, header_lines=int(line is not None)) as handle:
+    with replacing_text(path, line_skip=int(line is not None), **_BED_COLUMNS) as handle:
         if line is not None:
             handle.write(f"{line}\n")
 
@@ -304,31 +307,6 @@ def _bins(block: ScoreBlock) -> Iterator[tuple[int, int, str]]:
     for start, end, score in zip(block.starts.tolist(), block.ends.tolist(), scores.tolist(), strict=True):
         if not math.isnan(score):
             yield start, end, f"{score:.6g}"
-
-
-@contextmanager
-def _text(path: Path, *, header_lines: int = 0) -> Iterator[TextIO]:
-    """Open a text file for writing; with ``.gz`` it is bgzipped and indexed at the end."""
-    compress = path.suffix == ".gz"
-    with replacing(path) as temporary:
-        plain = temporary.with_suffix(".txt") if compress else temporary
-        try:
-            with open(plain, "w", encoding="utf-8", newline="\n") as handle:
-                yield handle
-            if compress:
-                _compress(plain, temporary, path, header_lines)
-        finally:
-            if compress:
-                plain.unlink(missing_ok=True)
-
-
-def _compress(plain: Path, packed: Path, path: Path, header_lines: int) -> None:
-    import pysam
-
-    pysam.tabix_compress(str(plain), str(packed), force=True)
-    where: dict[str, Any] = {"seq_col": 0, "start_col": 1, "end_col": 2, "zerobased": True, "line_skip": header_lines}
-    with replacing(f"{path}.tbi") as index:
-        pysam.tabix_index(str(packed), index=str(index), force=True, **where)
 
 
 @contextmanager

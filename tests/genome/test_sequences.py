@@ -297,3 +297,15 @@ def test_genomes_work_in_other_processes_and_threads(fasta, fixtures_dir, tmp_pa
         assert list(processes.map(_fetch, work[:3])) == expected[:3]
     twobit = Genome(fixtures_dir / "twobit.littleendian.2bit")
     assert _all(pickle.loads(pickle.dumps(twobit))) == _all(twobit)
+
+
+def test_a_bgzipped_file_that_was_cut_between_two_blocks_is_refused(tmp_path):
+    plain, packed = tmp_path / "x.fa", tmp_path / "x.fa.gz"
+    plain.write_text(">a\n" + "\n".join(random.Random(0).choices(["ACGTTGCA" * 9, "GGCATTAC" * 9], k=4000)) + "\n")
+    pysam.tabix_compress(str(plain), str(packed))
+    whole = packed.read_bytes()
+    assert Genome(packed).chrom_sizes == {"a": 4000 * 72}
+    second = whole.index(whole[:4], 1)  # where a block begins
+    packed.write_bytes(whole[:second])
+    with pytest.raises(FileFormatError, match="is cut off: the mark with which bgzip ends a file"):
+        Genome(packed)

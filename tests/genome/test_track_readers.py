@@ -201,6 +201,21 @@ def test_calls_and_tracks_are_told_apart(tmp_path, name, text, wanted):
     assert holds_calls(tmp_path / name) is holds_calls(tmp_path / f"{name}.gz") is wanted
 
 
+def test_a_bigwig_that_was_cut_off_is_refused_or_read_whole(tmp_path):
+    scores = np.random.default_rng(0).random(200).astype(np.float32)
+    whole = write_track([_block(scores, step=5)], tmp_path / "whole.bw", chrom_sizes=SIZES).read_bytes()
+    path, refused = tmp_path / "cut.bw", 0
+    for length in (4, 63, 64, 65, 70, *range(100, len(whole), 50)):
+        path.write_bytes(whole[:length])
+        try:
+            (block,) = read_track(path)  # what is cut off may be the overviews alone
+            np.testing.assert_array_equal(block.scores, scores)
+        except FileFormatError as error:
+            assert f"{path}: is cut off" in str(error)
+            refused += 1
+    assert refused > 5
+
+
 # Other programs
 
 

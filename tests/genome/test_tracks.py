@@ -120,6 +120,25 @@ def test_intervals_count_as_blocks_of_one_bin(tmp_path):
     assert path.read_text() == "chr2\t5\t9\t0.5\nchr2\t9\t12\t2\n"
 
 
+def test_what_starts_below_0_is_refused(tmp_path):
+    for item in (Interval("chr2", -300, 250), Interval("chr2", -300, -250)):
+        with pytest.raises(OutOfRangeError):
+            write_track([item], tmp_path / "x.bed", chrom_sizes=SIZES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_positions_past_512_mb_get_an_index_that_can_hold_them(tmp_path, capfd):
+    path = tmp_path / "x.bedgraph.gz"
+    write_track([_block(np.arange(3))], path)
+    write_track([_block(np.arange(3), start=600_000_000, chrom="3B")], path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.bedgraph.gz", "x.bedgraph.gz.csi"]
+    with pysam.TabixFile(str(path), index=f"{path}.csi") as tabix:
+        assert list(tabix.fetch("3B", 600_000_005, 600_000_006)) == ["3B\t600000000\t600000010\t0"]
+    assert capfd.readouterr().err == ""
+    write_track([_block(np.arange(3))], path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.bedgraph.gz", "x.bedgraph.gz.tbi"]
+
+
 def test_bgzipped_bedgraph_answers_tabix(tmp_path):
     blocks = [_block(np.arange(100)), _block(np.arange(50), chrom="chr10")]
     path = write_track(blocks, tmp_path / "x.bedgraph.gz")
