@@ -44,7 +44,8 @@ def split_genome(
 ) -> list[Interval]:
     """Divide a genome into regions for training, validation and test.
 
-    Contigs shorter than a tenth of the longest one train, whatever the method.
+    Contigs shorter than a tenth of the longest one train, whatever the method, and so do shorter ones than the longest
+    where the gaps would leave nothing of a part.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def split_genome(
     if method not in METHODS:
         raise DatasetError(f"split {method!r} is not one of {', '.join(METHODS)}")
     if test is None:
-        regions = METHODS[method](chrom_sizes, fractions, seed)
+        regions = METHODS[method](chrom_sizes, fractions, seed, gap)
     elif method == "region":
         regions = _around(test, chrom_sizes, fractions)
     else:
@@ -274,21 +275,23 @@ def _choose(chrom_sizes: Mapping[str, int], test: Interval | None) -> str:
     return "chromosome" if large >= 3 and test is None else "region"
 
 
-def _none(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int) -> list[Interval]:
+def _none(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int, gap: int) -> list[Interval]:
     return [Interval(chrom, 0, size, "train") for chrom, size in chrom_sizes.items() if size]
 
 
-def _by_region(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int) -> list[Interval]:
-    large = set(_large(chrom_sizes))
+def _by_region(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int, gap: int) -> list[Interval]:
+    large, longest = set(_large(chrom_sizes)), max(chrom_sizes.values())
     regions = []
     for chrom, size in chrom_sizes.items():
-        test = size - round(size * fractions[2]) if chrom in large else size
-        valid = test - round(size * fractions[1]) if chrom in large else size
-        regions += _stretches(chrom, [0, valid, test, size], SPLITS)
+        test = size - round(size * fractions[2])
+        valid = test - round(size * fractions[1])
+        has_room = valid > 2 * gap and (valid == test or test - valid > gap)  # what `_with_gaps` takes of each
+        whole = chrom not in large or (size < longest and not has_room)
+        regions += _stretches(chrom, [0, size] if whole else [0, valid, test, size], SPLITS)
     return regions
 
 
-def _by_chromosome(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int) -> list[Interval]:
+def _by_chromosome(chrom_sizes: Mapping[str, int], fractions: Fractions, seed: int, gap: int) -> list[Interval]:
     """Deal the contigs in many random orders, each to the part that lacks most; keep the deal nearest the fractions."""
     large = _large(chrom_sizes)
     n_parts = sum(fraction > 0 for fraction in fractions)
@@ -337,7 +340,7 @@ def _around(test: Interval, chrom_sizes: Mapping[str, int], fractions: Fractions
     return regions
 
 
-METHODS: dict[str, Callable[[Mapping[str, int], Fractions, int], list[Interval]]] = {
+METHODS: dict[str, Callable[[Mapping[str, int], Fractions, int, int], list[Interval]]] = {
     "chromosome": _by_chromosome,
     "region": _by_region,
     "none": _none,
@@ -367,7 +370,10 @@ def _with_gaps(regions: Sequence[Interval], gap: int) -> list[Interval]:
             yields = [SPLITS.index(region.name) < SPLITS.index(other.name) for other in (before, after)]
             shorter = region._replace(start=region.start + gap * yields[0], end=region.end - gap * yields[1])
             if shorter.length <= 0:
-                raise DatasetError(f"a gap of {gap} bp leaves nothing of the {region.name} region {region.region}")
+                raise DatasetError(
+                    f"a gap of {gap} bp leaves nothing of the {region.name} region {region.region}; "
+                    "name the parts as a list of longer intervals, or take a shorter gap or window"
+                )
             shortened.append(shorter)
     return shortened
 

@@ -88,15 +88,27 @@ def test_parts_of_a_contig_are_a_gap_apart_round_the_origin_too(chrom_sizes, fra
     except DatasetError as error:
         assert "split by region" in str(error) or "leaves nothing" in str(error)
         return
-    assert [r.name for r in regions] == [r.name for r in tiles]
-    for tile, region in zip(tiles, regions, strict=True):
-        assert tile.start <= region.start < region.end <= tile.end
-        assert tile == region or tile.name != "test"
+    longest = max(chrom_sizes.values())
     for chrom, size in chrom_sizes.items():
-        stretch = [r for r in regions if r.chrom == chrom]
+        stretch, whole = ([r for r in found if r.chrom == chrom] for found in (regions, tiles))
+        if size < longest and stretch == [Interval(chrom, 0, size, "train")]:
+            assert method != "chromosome" or whole == stretch
+            continue
+        assert [r.name for r in stretch] == [r.name for r in whole]
+        for tile, region in zip(whole, stretch, strict=True):
+            assert tile.start <= region.start < region.end <= tile.end
+            assert tile == region or tile.name != "test"
         around = stretch[1:] + [stretch[0]._replace(start=stretch[0].start + size)]
         for one, other in zip(stretch, around, strict=True):
             assert other.start - one.end == (gap if one.name != other.name else 0)
+
+
+def test_a_contig_too_short_for_the_gaps_trains_and_the_longest_is_refused():
+    regions = split_genome({"a": 100_000, "b": 14_000}, "region", gap=1500)
+    assert [(r.chrom, r.name) for r in regions] == [("a", "train"), ("a", "valid"), ("a", "test"), ("b", "train")]
+    assert regions[-1] == Interval("b", 0, 14_000, "train")
+    with pytest.raises(DatasetError, match=r"valid region a:.*shorter gap or window"):
+        split_genome({"a": 14_000, "b": 13_000}, "region", gap=1500)
 
 
 def test_a_gap_is_taken_from_train_before_valid_and_never_from_test():
