@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,9 +49,11 @@ def read_table(path: Path, header: str, needed: Sequence[str]) -> Iterator[SeqRe
     with open_text(path) as handle:
         try:
             separator = "\t" if "\t" in header else ","
-            table = pd.read_csv(
-                handle, sep=separator, dtype=str, na_filter=False, index_col=False, skipinitialspace=True
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # what is too much in a row would be dropped
+                table = pd.read_csv(
+                    handle, sep=separator, dtype=str, na_filter=False, index_col=False, skipinitialspace=True
+                )
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise FileFormatError(
                 path, f"not a table with one record a row ({' '.join(str(error).split())})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["core", "read_aliases", "rename"]
 
 _SCHEMES = frozenset({"ucsc", "assembly", "genbank", "insdc", "ncbi", "refseq", "ensembl", "sequencename"})
+_ACCESSION = re.compile(r"(?:[a-z]{2}_)?[a-z]{0,6}\d{5,}\.\d+")  # with its version
 _ROMAN = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi"]
 _REFSEQ = (
     {f"nc_{number:06}": str(number) for number in range(1, 23)}  # human
@@ -119,8 +121,9 @@ def core(chrom: str) -> str:
 
     Examples
     --------
-    >>> core("chr20"), core("20"), core("NC_000020.10"), core("chrIV"), core("NC_001136.10")
-    ('20', '20', '20', 'iv', 'iv')
+    >>> core("chr20"), core("20"), core("NC_000020.10"), core("chrIV"), core("NC_001136.10"), core("contig.1")
+    ('20', '20', '20', 'iv', 'iv', 'contig.1')
     """
-    bare = chrom.lower().removeprefix("chr").split(".")[0]
+    bare = chrom.lower().removeprefix("chr")
+    bare = bare.partition(".")[0] if _ACCESSION.fullmatch(bare) else bare
     return _REFSEQ.get(bare, "m" if bare == "mt" else bare)

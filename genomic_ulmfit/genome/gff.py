@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from sys import intern
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ from genomic_ulmfit.genome.features import Annotation, Part, first_of
 __all__ = ["TRANSCRIPTS", "is_gtf", "read_gff"]
 
 TRANSCRIPTS = ("mRNA", "transcript")
+_KEPT = ("ID", "Parent", "transcript_id", "Is_circular")
 _GFF3_NAMES = ("gene", "Name", "locus_tag", "ID", "Parent")
 _GTF_NAMES = ("gene_name", "gene", "gene_id", "transcript_id")
 _GTF_PAIR = re.compile(r'\s*(\w+)\s+(?:"([^"]*)"|([^\s;"]+))\s*(?:;|$)')
@@ -29,7 +31,7 @@ _START_NOT_FOUND = {"CDS": "cds_start_NF", "mRNA": "mRNA_start_NF", "transcript"
 class _Row(NamedTuple):
     number: int
     part: Part
-    attributes: dict[str, str]
+    attributes: dict[str, str]  # those of `_KEPT` alone: an annotation has millions of rows
 
 
 def read_gff(path: Path, format: str) -> Annotation:
@@ -140,9 +142,8 @@ def _row(path: Path, number: int, line: str, parse: Callable[[Path, int, str], d
     cut = _START_NOT_FOUND.get(kind) in attributes.get("tag", "").split(",")
     open_start = (cut and strand == "+") or attributes.get("start_range", "").startswith(".")
     open_end = (cut and strand == "-") or attributes.get("end_range", "").endswith(".")
-    return _Row(
-        number, Part(kind, unquote(chrom), int(start) - 1, int(end), strand, name, open_start, open_end), attributes
-    )
+    part = Part(intern(kind), intern(unquote(chrom)), int(start) - 1, int(end), strand, name, open_start, open_end)
+    return _Row(number, part, {key: attributes[key] for key in _KEPT if key in attributes})
 
 
 def _gff3_attributes(path: Path, number: int, text: str) -> dict[str, str]:

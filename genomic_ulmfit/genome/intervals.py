@@ -272,19 +272,18 @@ def parse_bed_row(path: str | Path, line: int, fields: list[str]) -> Interval:
     """Return the interval of one BED row, refusing it with file and line number where it is wrong."""
     if len(fields) < 3:
         raise FileFormatError(path, f"a BED row needs at least 3 columns, got {len(fields)}", line=line)
+    chrom, start, end, name, score, strand = (fields + ["", "", ""])[:6]
     try:
-        start, end = int(fields[1]), int(fields[2])
-    except ValueError:
-        message = f"start and end must be integers, got {fields[1]!r} and {fields[2]!r}"
-        raise FileFormatError(path, message, line=line) from None
-    name, score, strand = (fields[3:6] + ["", "", ""])[:3]
-    try:
-        return _checked(fields[0], start, end, name, score, strand)
+        return _checked(chrom, start, end, name, score, strand)
     except ValueError as error:
         raise FileFormatError(path, str(error), line=line) from None
 
 
-def _checked(chrom: Any, start: int, end: int, name: Any, score: Any, strand: Any) -> Interval:
+def _checked(chrom: Any, start: Any, end: Any, name: Any, score: Any, strand: Any) -> Interval:
+    try:
+        start, end = _whole(start), _whole(end)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"start and end must be integers, got {start!r} and {end!r}") from None
     if start < 0 or start > end:
         raise ValueError(f"wanted 0 <= start <= end, got start {start} and end {end}")
     if _missing(strand):
@@ -295,7 +294,14 @@ def _checked(chrom: Any, start: int, end: int, name: Any, score: Any, strand: An
         number = 0.0 if _missing(score) else float(score)
     except ValueError:
         raise ValueError(f"the score must be a number, got {score!r}") from None
-    return Interval(str(chrom), int(start), int(end), "." if _missing(name) else str(name), number, str(strand))
+    return Interval(str(chrom), start, end, "." if _missing(name) else str(name), number, str(strand))
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError(f"{value} is not a whole number")
+    return number
 
 
 def _missing(value: Any) -> bool:

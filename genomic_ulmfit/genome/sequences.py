@@ -84,6 +84,7 @@ class Genome:
         self.name = self._source.name
         self.chrom_sizes = dict(self._source.sizes)
         self.aliases = read_aliases(aliases, known=self.chrom_sizes)
+        self._by_core = {core(chrom): chrom for chrom in reversed(self.chrom_sizes)}  # of like names the first
         self.circular = self._source.circular | self._named(circular)
 
     def _named(self, circular: bool | str | Iterable[str] | None) -> frozenset[str]:
@@ -149,7 +150,7 @@ class Genome:
         return next((name for name in (chrom, self.aliases.get(chrom)) if name in self.chrom_sizes), None)
 
     def _likely(self, chrom: str) -> str | None:
-        return next((name for name in self.chrom_sizes if core(name) == core(chrom)), None)
+        return self._by_core.get(core(chrom))
 
     def wrap(self, interval: Interval) -> Interval:
         """Return the interval with its start on the chromosome where that is circular, else as it is.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import string
+import warnings
 
 import pytest
 from Bio.Seq import Seq
@@ -294,6 +295,14 @@ def test_a_file_that_is_no_data_set_is_refused_by_name(tmp_path, text, message):
         read_dataset(path)
     assert str(caught.value).startswith(str(path)) and message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_rows_with_more_fields_than_columns_are_refused_whatever_is_done_with_warnings(tmp_path):
+    path = written(tmp_path, "sequence,label\nACGT,sigma70,sigma38\nACGA,none,\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(FileFormatError, match="not a table with one record a row"):
+            read_dataset(path)
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -92,3 +92,17 @@ def test_likely_spellings_are_shown_and_never_taken(own, other):
 def test_core_tells_the_chromosomes_of_a_genome_apart(accessions):
     names = [f"NC_{number:06}.1" for number in accessions]
     assert len(set(map(core, names))) == len(names)
+
+
+def test_a_dot_in_a_name_is_a_version_only_of_an_accession():
+    genome = Genome({"contig.1": "ACGT", "GL000192.1": "ACGT", "NZ_JAAB01000001.1": "ACGT"})
+    here, elsewhere = Interval("contig.1", 0, 2), Interval("contig.3", 0, 2)
+    assert genome.named([here, elsewhere]) == [here]
+    for chrom, meant in (("GL000192.2", "GL000192.1"), ("NZ_JAAB01000001", "NZ_JAAB01000001.1")):
+        with pytest.raises(UnknownChromosomeError, match=f"if '{meant}' is meant"):
+            genome.resolve(chrom)
+
+
+def test_of_names_that_are_likely_meant_the_first_is_said():
+    with pytest.raises(UnknownChromosomeError, match="if 'chr1' is meant"):
+        Genome({"chr1": "ACGT", "Chr1": "ACGT"}).resolve("1")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from genomic_ulmfit.errors import FileFormatError, OutOfRangeError, UnknownChromosomeError
 from genomic_ulmfit.genome.algebra import (
     complement,
+    count_overlaps,
     intersect,
     merge,
     overlapping,
@@ -20,6 +21,7 @@ from genomic_ulmfit.genome.algebra import (
     to_pyranges,
 )
 from genomic_ulmfit.genome.intervals import Interval, RegionError, read_aliases, read_intervals, tile
+from genomic_ulmfit.genome.sequences import Genome
 
 SIZES = {"chr1": 100, "chr10": 80, "chr2": 60}
 HLA = "HLA-A*01:01:01:01"
@@ -262,3 +264,41 @@ def test_complement_and_pad_refuse_what_is_not_in_the_genome():
         pad([Interval("1", 0, 5)], 5, SIZES)
     with pytest.raises(OutOfRangeError):
         complement([Interval("chr1", 0, 101)], SIZES)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    bed, fasta = tmp_path / "x.bed", tmp_path / "x.fa"
+    bed.write_text("chr1\t5\t9\nchr1\t2\t3\n", encoding="utf-8-sig")
+    fasta.write_text(">chr1\nACGTACGTAC\n", encoding="utf-8-sig")
+    assert [i.chrom for i in read_intervals(bed)] == ["chr1", "chr1"]
+    assert Genome(fasta).chrom_sizes == {"chr1": 10}
+
+
+def test_a_gzip_file_with_damage_inside_is_refused(tmp_path):
+    rows = "".join(f"chr1\t{i}\t{i * 7919 % 104729 + 200_000}\n" for i in range(20_000))
+    whole = gzip.compress(rows.encode())
+    path = tmp_path / "x.bed.gz"
+    for at in range(1000, len(whole) - 1000, 4000):
+        path.write_bytes(whole[:at] + bytes(400) + whole[at + 400 :])
+        with pytest.raises(FileFormatError):
+            read_intervals(path)
+
+
+def test_coordinates_of_a_table_are_integers():
+    for start in (5.5, "five", float("nan"), float("inf"), None):
+        frame = pd.DataFrame({"chrom": ["chr1"], "start": [start], "end": [9]})
+        with pytest.raises(FileFormatError, match="row 0: start and end must be integers"):
+            read_intervals(frame)
+    frame = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": ["5", 6.0], "end": [9, "9"]})
+    assert read_intervals(frame) == [Interval("chr1", 5, 9), Interval("chr1", 6, 9)]
+
+
+def test_what_starts_below_0_is_no_place_on_a_line():
+    with pytest.raises(ValueError, match="chr2:-5-10 starts below 0"):
+        merge([Interval("chr1", 0, 100), Interval("chr2", -5, 10)])
+
+
+@given(st.lists(intervals(), max_size=6), st.lists(intervals(), max_size=6))
+def test_counts_of_overlaps_are_those_of_brute_force(those, others):
+    expected = [sum(i.chrom == o.chrom and i.start < o.end and o.start < i.end for o in others) for i in those]
+    assert count_overlaps(those, others) == expected
