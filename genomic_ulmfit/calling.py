@@ -20,7 +20,7 @@ from genomic_ulmfit.datasets.shuffles import dinucleotide_shuffle
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import merge, overlapping, pad
 from genomic_ulmfit.genome.blocks import Scale, ScoreBlock, negated, rescale
-from genomic_ulmfit.genome.intervals import Interval, read_intervals
+from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.peaks import Peak, call_peaks
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import open_track, track_format, track_line
@@ -324,11 +324,9 @@ def false_discovery(
 
 def _shuffled(genome: Genome, regions: object, sample_bp: int, rng: np.random.Generator) -> list[SeqRecord]:
     """Return stretches of the regions, shuffled between their unknown bases, `sample_bp` in all at most."""
-    whole = [Interval(chrom, 0, size) for chrom, size in genome.chrom_sizes.items()]
-    stretches = merge(whole if regions is None else map(genome.locate, read_intervals(regions)))
     pieces = [
         region._replace(start=start, end=min(start + _PIECE, region.end))
-        for region in stretches
+        for region in merge(genome.located(regions))
         for start in range(region.start, region.end, _PIECE)
     ]
     if sum(piece.length for piece in pieces) > sample_bp:

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from genomic_ulmfit.errors import FileFormatError
 
-__all__ = ["existing", "is_bgzip", "is_gzip", "leftovers", "open_text", "replacing", "replacing_text"]
+__all__ = ["existing", "is_bgzip", "is_gzip", "leftovers", "open_text", "replacing", "replacing_text", "require_folder"]
 
 # The empty block that ends a file, as the SAM specification gives it.
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -80,6 +80,20 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
         raise FileFormatError(path, f"the gzip stream is damaged ({error})") from error
 
 
+def require_folder(path: str | Path) -> Path:
+    """Return `path` as a Path, refusing a file to make where there is no folder for it: at the door, before long work.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder of `path` does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    return path
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; rename it to `path` when the block ends without an error.
@@ -99,9 +113,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     FileNotFoundError
         If the folder of `path` does not exist.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    path = require_folder(path)
     handle, name = tempfile.mkstemp(prefix=".", suffix=path.name, dir=path.parent)
     os.close(handle)
     temporary = Path(name)

@@ -71,7 +71,7 @@ def saliency(
     records: SeqRecord | Iterable[SeqRecord],
     *,
     lengths: Sequence[int] = (1, 5, 10),
-    inserts: Sequence[str] | None = None,
+    inserts: str | Sequence[str] | None = None,
     draws: int = 3,
     target: str | None = None,
     seed: int = 0,
@@ -91,8 +91,8 @@ def saliency(
         Each at least as long as the longest replacement.
     lengths : sequence of int
         Lengths in bp of the windows that are replaced by random bases. Length 1 is the mean of the three other bases.
-    inserts : sequence of str, optional
-        Motifs that replace what is there, each at every offset. Give ``lengths=()`` to have only these.
+    inserts : str or sequence of str, optional
+        Motif or motifs that replace what is there, each at every offset. Give ``lengths=()`` to have only these.
     draws : int
         Random replacements of each window longer than 1 bp; each differs from the reference.
     target : str, optional
@@ -133,7 +133,7 @@ def saliency(
     """
     require_classifier(model)
     records = as_list(records)
-    motifs = [motif.upper() for motif in inserts or ()]
+    motifs = [motif.upper() for motif in ([inserts] if isinstance(inserts, str) else inserts or ())]
     _check(records, lengths, motifs, draws)
     column = model.target_index(target)
 

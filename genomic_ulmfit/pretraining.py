@@ -6,22 +6,19 @@ goes home as it came; what comes out is a new one. The loop itself is in `genomi
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.corpus import Corpus, GenomeSource, SequenceSource, build_corpus
-from genomic_ulmfit.datasets.records import as_list, letters
+from genomic_ulmfit.datasets.records import as_list
 from genomic_ulmfit.errors import DatasetError, SettingError
-from genomic_ulmfit.files import replacing
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, LanguageModel
-from genomic_ulmfit.net.batches import Ids, LMStream, known_segments
+from genomic_ulmfit.net.batches import LMStream, known_segments
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.kinds import require_language_model
 from genomic_ulmfit.net.kmers import Direction, KmerVocab
@@ -30,7 +27,17 @@ from genomic_ulmfit.net.lm_training import Training, bits_per_base, fit_language
 from genomic_ulmfit.net.markov import markov_bits
 from genomic_ulmfit.net.processes import is_first_process
 from genomic_ulmfit.net.resuming import Keeping
-from genomic_ulmfit.stages import card_with, digest_of, seeded, settings_of, training_parts
+from genomic_ulmfit.predict import encode_records
+from genomic_ulmfit.stages import (
+    card_with,
+    digest_of,
+    require_positive,
+    seeded,
+    settings_of,
+    training_parts,
+    warned_of_log,
+    write_log,
+)
 
 __all__ = ["bits_per_base", "finetune", "pretrain"]
 
@@ -155,7 +162,7 @@ def pretrain(
     ResumeError
         If the checkpoint is damaged or of another training, or is there and `resume` is False.
     SettingError
-        If a size is unknown, `valid_fraction` is not in [0, 1), or there are two budgets.
+        If a size or precision is unknown, a number is out of range, or there are two budgets.
     TrainingDivergedError
         If the loss is no longer a number; the last checkpoint is kept.
     StorageError
@@ -167,6 +174,7 @@ def pretrain(
     vocab = vocab if direction is None else dataclasses.replace(vocab, direction=direction)
     if max_steps is not None and max_hours is not None:
         raise SettingError(f"max_steps is {max_steps} and max_hours {max_hours}; wanted one of them")
+    require_positive(epochs=epochs, max_steps=max_steps, batch_size=batch_size, bptt=bptt)
     settings = settings_of(config, drop_mult)
     corpus = build_corpus(
         genomes,
@@ -257,15 +265,20 @@ def finetune(
         If `records` are no SeqRecords.
     DatasetError
         If no record has two known k-mers.
+    SequenceTooShortError
+        If a record is shorter than k.
+    SettingError
+        If a precision is unknown or a number is out of range.
     OSError, ResumeError, TrainingDivergedError
         As in `pretrain`.
     """
     require_language_model(model)
+    require_positive(epochs=epochs, batch_size=batch_size, bptt=bptt)
     records = as_list(records)
     learnt, checked = training_parts(records)
     vocab = model.vocab
-    train = _stream(vocab, [letters(record) for record in learnt], both_strands, batch_size, bptt, seed=seed)
-    valid = _stream(vocab, [letters(record) for record in checked], False, batch_size, bptt) if checked else None
+    train = _stream(vocab, learnt, both_strands, batch_size, bptt, seed=seed)
+    valid = _stream(vocab, checked, False, batch_size, bptt) if checked else None
     tuned = _copy_language_model(model, settings_of(model.config, drop_mult))
     recipe = Recipe(lr=lr, discriminative=True, seed=seed, precision=precision, device=device, progress=progress)
     recipe = recipe.weakened(tuned.config.drop_mult)
@@ -286,7 +299,7 @@ def finetune(
 
 def _stream(
     vocab: KmerVocab,
-    sequences: Iterable[Seq],
+    records: Sequence[SeqRecord],
     both_strands: bool,
     batch_size: int,
     bptt: int,
@@ -294,20 +307,17 @@ def _stream(
     steps: int | None = None,
     seed: int | None = None,
 ) -> LMStream:
-    """Make a stream of the known k-mers of sequences; without a seed, in the order given."""
+    """Make a stream of the known k-mers of records; without a seed, in the order given."""
+    strands = [
+        encode_records(vocab, records, reverse_complement=turned) for turned in (False, True)[: 1 + both_strands]
+    ]
     segments = [
-        segment for s in sequences for ids in _strands(vocab, s, both_strands) for segment in known_segments(ids)
+        segment for of_record in zip(*strands, strict=True) for ids in of_record for segment in known_segments(ids)
     ]
     if not segments:
         raise DatasetError(f"nothing to learn from: no stretch of two or more known {vocab.k}-mers")
     shuffle = seed is not None
     return LMStream(segments, batch_size=batch_size, bptt=bptt, steps=steps, seed=seed or 0, shuffle=shuffle)
-
-
-def _strands(vocab: KmerVocab, sequence: Seq, both: bool) -> Iterator[Ids]:
-    yield vocab.encode(sequence)
-    if both:
-        yield vocab.encode(sequence.reverse_complement())
 
 
 def _copy_language_model(model: LanguageModel, config: AWDLSTMConfig) -> LanguageModel:
@@ -362,18 +372,10 @@ def _reporter(log_file: str | Path | None, stride: int) -> Callable[[Sequence[di
         return None
     path = Path(log_file)
 
-    def write(rows: Sequence[dict[str, Any]]) -> None:
-        with replacing(path) as temporary, open(temporary, "w", newline="") as handle:
-            writer = csv.DictWriter(handle, _COLUMNS)
-            writer.writeheader()
-            writer.writerows(_in_bits(rows, stride))
-
     def report(rows: Sequence[dict[str, Any]]) -> None:
-        try:
-            write(rows)
-        except OSError as error:
-            _log.warning("%s: the log could not be written (%s)", path, error)
+        with warned_of_log(path):
+            write_log(path, _COLUMNS, _in_bits(rows, stride))
 
     if is_first_process() and not path.exists():
-        write([])
+        write_log(path, _COLUMNS, [])
     return report

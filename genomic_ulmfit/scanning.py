@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from genomic_ulmfit.errors import DatasetError, SettingError
 from genomic_ulmfit.genome.algebra import merge
-from genomic_ulmfit.genome.intervals import Interval, read_intervals
+from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.kept_scores import kept_scores
@@ -427,10 +427,9 @@ def _settings(model: AnyClassifier, stretches: list[_Bins]) -> dict[str, Any]:
 def _stretches(genome: Genome, regions: object, step: int) -> Iterator[tuple[str, int, int]]:
     """Cut what is to be scanned into stretches of whole bins, clipped at the chromosome's end, in genome order."""
     sizes = genome.chrom_sizes
-    whole = [Interval(chrom, 0, size) for chrom, size in sizes.items()]
-    located = [genome.locate(region) for region in (whole if regions is None else read_intervals(regions))]
     widened = [
-        Interval(r.chrom, r.start // step * step, min(math.ceil(r.end / step) * step, sizes[r.chrom])) for r in located
+        Interval(r.chrom, r.start // step * step, min(math.ceil(r.end / step) * step, sizes[r.chrom]))
+        for r in genome.located(regions)
     ]
     rank = {chrom: number for number, chrom in enumerate(sizes)}
     width = _BINS_A_BLOCK * step

@@ -83,10 +83,10 @@ def load(source: str | Path, kind: type[Any] | None = None) -> Any:
 def _file_of(source: str | Path) -> Path:
     """Return the file of that name, or of the model of that name that comes with the package."""
     path = Path(source)
-    if path.exists() or len(path.parts) != 1:
+    if path.is_file() or len(path.parts) != 1:
         return path
     named = _FOLDER / f"{source}.safetensors"
-    if not named.is_file() and not path.suffix:
+    if not named.is_file() and not path.suffix and not path.exists():
         names = ", ".join(model.name for model in shipped_models()) or "none so far"
         raise FileNotFoundError(f"{source}: no such file, and no model that comes with the package; those are {names}")
     return named if named.is_file() else path

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +17,10 @@ from Bio.SeqRecord import SeqRecord
 from numpy.typing import NDArray
 
 from genomic_ulmfit.datasets.records import labels, part
-from genomic_ulmfit.errors import DatasetError, SettingError
+from genomic_ulmfit.errors import DatasetError, ModelFileError, SettingError
+from genomic_ulmfit.files import replacing, require_folder
 from genomic_ulmfit.net.awd_lstm import BACKGROUND, SIZES, AWDLSTMConfig, Classifier, LanguageModel
-from genomic_ulmfit.net.checkpoint import save
+from genomic_ulmfit.net.checkpoint import header, save
 from genomic_ulmfit.net.learner import Recipe
 
 __all__ = [
@@ -26,11 +28,15 @@ __all__ = [
     "class_indices",
     "class_order",
     "digest_of",
+    "require_free",
+    "require_positive",
     "rescued",
     "seeded",
     "settings_of",
     "training_parts",
+    "warned_of_log",
     "window_and_anchor",
+    "write_log",
 ]
 
 _log = logging.getLogger(__name__)
@@ -86,7 +92,25 @@ def window_and_anchor(records: list[SeqRecord]) -> tuple[int | None, int | None]
     lengths = {len(record) for record in records}
     anchors: set[Any] = {record.annotations.get("anchor") for record in records}
     window = lengths.pop() if len(lengths) == 1 else None
-    return window, anchors.pop() if window is not None and len(anchors) == 1 else None
+    anchor = anchors.pop() if window is not None and len(anchors) == 1 else None
+    return window, None if anchor is None else int(anchor)
+
+
+def require_positive(**given: int | None) -> None:
+    """Refuse settings, by name, that are below 1."""
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise SettingError(f"{name} is {value}, wanted 1 or more")
+
+
+def require_free(checkpoint: str | Path) -> None:
+    """Refuse a place for `rescued` that has no folder, or that holds anything else than what it wrote there before."""
+    path = require_folder(checkpoint)
+    with suppress(FileNotFoundError, ModelFileError):
+        if header(path)["card"].get("interrupted"):
+            return
+    if path.exists():
+        raise SettingError(f"checkpoint is {path}, which is there already and would be lost; name another file")
 
 
 @contextmanager
@@ -99,6 +123,23 @@ def rescued(model: LanguageModel | Classifier, checkpoint: str | Path | None) ->
             model.card["interrupted"] = True
             _log.warning("%s: what was learnt before the interruption", save(model, checkpoint))
         raise
+
+
+def write_log(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write the history of a training as CSV, a row each."""
+    with replacing(path) as temporary, open(temporary, "w", newline="") as handle:
+        writer = csv.DictWriter(handle, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@contextmanager
+def warned_of_log(path: str | Path) -> Iterator[None]:
+    """Warn where a log can't be written: a full disk must not end a training."""
+    try:
+        yield
+    except OSError as error:
+        _log.warning("%s: the log could not be written (%s)", path, error)
 
 
 def digest_of(records: Iterable[SeqRecord]) -> str:

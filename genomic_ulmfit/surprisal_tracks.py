@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.genome.algebra import merge
-from genomic_ulmfit.genome.intervals import Interval, read_intervals
+from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.genome.tracks import ScoreBlock
 from genomic_ulmfit.net.awd_lstm import LanguageModel, LayerState
@@ -132,13 +132,8 @@ def surprisal(
 
 def _regions(genome: Genome, regions: object) -> list[Interval]:
     """Return what to read, in the order of the genome."""
-    sizes = genome.chrom_sizes
-    if regions is None:
-        return [Interval(chrom, 0, size) for chrom, size in sizes.items() if size]
-    rank = {chrom: number for number, chrom in enumerate(sizes)}
-    return sorted(
-        merge(genome.locate(region) for region in read_intervals(regions)), key=lambda r: (rank[r.chrom], r.start)
-    )
+    rank = {chrom: number for number, chrom in enumerate(genome.chrom_sizes)}
+    return sorted(merge(genome.located(regions)), key=lambda r: (rank[r.chrom], r.start))
 
 
 class _Reader:

@@ -5,7 +5,6 @@ The language model handed in goes home as it came. The loop itself is in `genomi
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from genomic_ulmfit.datasets.audit import quick_audit
 from genomic_ulmfit.datasets.metrics import metrics
 from genomic_ulmfit.datasets.records import as_list, labels, require_labels
 from genomic_ulmfit.errors import SettingError
-from genomic_ulmfit.files import replacing
+from genomic_ulmfit.files import require_folder
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.classifier_training import (
     ClassifierBatches,
@@ -41,11 +40,15 @@ from genomic_ulmfit.stages import (
     class_indices,
     class_order,
     digest_of,
+    require_free,
+    require_positive,
     rescued,
     seeded,
     settings_of,
     training_parts,
+    warned_of_log,
     window_and_anchor,
+    write_log,
 )
 
 __all__ = ["train_classifier"]
@@ -127,9 +130,12 @@ def train_classifier(
         sees where in the record something stands. 1: as in ULMFiT, over the whole record alone. If not given, 32 of
         50 training records or more that all have one length, and else 1; a probe of up to 5,000 that have one length
         takes of the two what does better in cross-validation.
+    checkpoint : str or Path, optional
+        Where to save, on Ctrl-C, the classifier that would have come out by then. A file that is there is replaced only
+        if it was saved so.
     log : str or Path, optional
         CSV of the history, written anew after each epoch.
-    drop_mult, seed, precision, device, checkpoint, progress
+    drop_mult, seed, precision, device, progress
         As in `pretrain`.
 
     Returns
@@ -153,11 +159,20 @@ def train_classifier(
     SequenceTooShortError
         If a record is shorter than k.
     SettingError
-        If a number is out of range, or `class_weights` are not positive numbers of all classes.
+        If a number is out of range, `class_weights` are not positive numbers of all classes, or `checkpoint` is a file
+        that would be lost.
+    FileNotFoundError
+        If `checkpoint` or `log` have no folder; before anything is learnt.
     """
     if not isinstance(model, tuple):
         require_language_model(model)
-    _check_settings(epochs, batch_size, patience, max_backprop_tokens, segments)
+    require_positive(epochs=epochs, patience=patience, max_backprop_tokens=max_backprop_tokens, segments=segments)
+    if batch_size is not None and batch_size < 2:
+        raise SettingError(f"batch_size is {batch_size}, wanted 2 or more: batch norm learns nothing from one record")
+    if checkpoint is not None:
+        require_free(checkpoint)
+    if log is not None:
+        require_folder(log)
     records = as_list(records)
     learnt, checked = training_parts(records)
     require_labels(learnt)
@@ -277,26 +292,6 @@ def _fine_tuned(
     return classifier
 
 
-def _check_settings(
-    epochs: int | None,
-    batch_size: int | None,
-    patience: int | None,
-    max_backprop_tokens: int | None,
-    segments: int | None,
-) -> None:
-    given = {
-        "epochs": epochs,
-        "patience": patience,
-        "max_backprop_tokens": max_backprop_tokens,
-        "segments": segments,
-    }
-    for name, value in given.items():
-        if value is not None and value < 1:
-            raise SettingError(f"{name} is {value}, wanted 1 or more")
-    if batch_size is not None and batch_size < 2:
-        raise SettingError(f"batch_size is {batch_size}, wanted 2 or more: batch norm learns nothing from one record")
-
-
 def _batch_size_for(n_records: int) -> int:
     """Return the default batch size: about ten steps an epoch or more, all with nearly the same number of records.
 
@@ -348,11 +343,8 @@ def _scores(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dic
 
 
 def _write_log(fitted: Fitted, path: str | Path) -> None:
-    """Write the history as CSV, a row an epoch."""
-    with replacing(path) as temporary, temporary.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(fitted.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(fitted.history)
+    with warned_of_log(path):
+        write_log(path, list(fitted.history[0]), fitted.history)
 
 
 def _labelled(

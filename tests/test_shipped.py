@@ -35,6 +35,14 @@ def test_a_name_loads_the_model_that_ships(folder):
     assert gu.load("plasmids").vocab == gu.KmerVocab(4, 2)
 
 
+def test_a_folder_of_that_name_hides_no_model(folder):
+    Path("plasmids").mkdir()
+    assert gu.load("plasmids").vocab == gu.KmerVocab(4, 2)
+    Path("others").mkdir()
+    with pytest.raises(IsADirectoryError, match="others is a folder"):
+        gu.load("others")
+
+
 def test_a_file_of_that_name_comes_first(folder):
     gu.save(gu.LanguageModel(gu.KmerVocab(1), TINY), "plasmids")
     assert gu.load("plasmids").vocab == gu.KmerVocab(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genomic_ulmfit.errors import OutOfRangeError, UnknownChromosomeError
+from genomic_ulmfit.genome.algebra import linear_parts
 from genomic_ulmfit.genome.aliases import core, read_aliases
 from genomic_ulmfit.genome.intervals import Interval, read_intervals
 from genomic_ulmfit.genome.sources import check_letters, open_source
@@ -183,6 +184,23 @@ class Genome:
         if not self.holds(interval):
             raise OutOfRangeError(chrom, interval.start, interval.end, self.chrom_sizes[chrom])
         return interval
+
+    def located(self, regions: object = None) -> list[Interval]:
+        """Return regions as `locate` does, those across the origin of a circular chromosome in two parts.
+
+        Parameters
+        ----------
+        regions : anything `read_intervals` reads, optional
+            Whole chromosomes if not given.
+
+        Raises
+        ------
+        UnknownChromosomeError, OutOfRangeError
+            As from `locate`.
+        """
+        if regions is None:
+            return [Interval(chrom, 0, size) for chrom, size in self.chrom_sizes.items() if size]
+        return linear_parts(map(self.locate, read_intervals(regions)), self.chrom_sizes)
 
     def holds(self, interval: Interval) -> bool:
         """Tell whether an interval under the genome's own name of its chromosome is inside it, see `locate`."""

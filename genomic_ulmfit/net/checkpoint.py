@@ -25,7 +25,7 @@ from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.ensemble import AnyClassifier, Ensemble, members_of
 from genomic_ulmfit.net.kmers import KmerVocab
 
-__all__ = ["FORMAT_VERSION", "describe", "header", "load", "save"]
+__all__ = ["FORMAT_VERSION", "as_json", "describe", "header", "load", "save"]
 
 FORMAT_VERSION = 2  # the first had no sha256
 _KEY = "genomic_ulmfit"
@@ -65,7 +65,7 @@ def save(
     said = describe(model)
     said["sha256"] = _digest(said, tensors)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(said, sort_keys=True)})
+        save_file(tensors, temporary, metadata={_KEY: as_json(said)})
     return Path(path)
 
 
@@ -134,6 +134,11 @@ def _read(path: str | Path, *, weights: bool = True) -> tuple[dict[str, Any], di
         raise ModelFileError(path, f"not a whole safetensors file ({error}); copy or train it again") from error
 
 
+def as_json(facts: Mapping[str, Any]) -> str:
+    """Return facts as JSON with sorted keys; NumPy's numbers, as a setting or an anchor may be, are numbers."""
+    return json.dumps(facts, sort_keys=True, default=lambda number: number.item())
+
+
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.to(dtype) if tensor.is_floating_point() and tensor.ndim > 1 else tensor
@@ -141,7 +146,7 @@ def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _digest(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """Return the sha256 of a header (without it) and of the tensors' names, types, shapes and bytes."""
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    digest = hashlib.sha256(as_json(said).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -116,8 +116,12 @@ def fit_classifier(
     watch = _Watch(model, patience, scores, on_epoch or (lambda _: None))
     total = sum(epochs for _, epochs in stages) * len(train)
     with progress_bar("classifier", total, unit="steps", show=recipe.progress) as bar:
-        for n_groups, epochs in stages:
-            _fit_stage(model, train, valid, n_groups, epochs, recipe, class_weights, watch, bar)
+        try:
+            for n_groups, epochs in stages:
+                _fit_stage(model, train, valid, n_groups, epochs, recipe, class_weights, watch, bar)
+        except KeyboardInterrupt:
+            watch.end_stage()  # what is saved then is the best so far, as it would be at the end
+            raise
     return watch.fitted
 
 

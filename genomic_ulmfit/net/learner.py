@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from genomic_ulmfit.errors import SettingError, TrainingDivergedError
-from genomic_ulmfit.net.engine import Precision, best_device, has_bf16_units
+from genomic_ulmfit.net.engine import Precision, best_device, check_precision, has_bf16_units
 from genomic_ulmfit.net.memory import recycled_memory
 from genomic_ulmfit.progress import Progress
 
@@ -79,6 +79,14 @@ class Recipe:
     device: str | None = None
     seed: int = 0
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no training has."""
+        check_precision(self.precision)
+        if isinstance(self.lr, str) and self.lr != "auto":
+            raise SettingError(f"lr is {self.lr!r}, wanted a number or 'auto'")
+        if not isinstance(self.lr, str) and not 0 < self.lr < math.inf:
+            raise SettingError(f"lr is {self.lr}, wanted a number above 0")
 
     def weakened(self, factor: float) -> Recipe:
         """Multiply the activation regularisation, as a config's ``drop_mult`` does the dropouts."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genomic_ulmfit.errors import DatasetError
 from genomic_ulmfit.net.awd_lstm import Classifier, LanguageModel
 from genomic_ulmfit.net.batches import Ids
 from genomic_ulmfit.net.engine import Engine, best_device
@@ -191,6 +192,8 @@ def regress(
         Of the folds.
     """
     mean = features.mean(axis=0, dtype=np.float64)
+    if (features == features[0]).all():
+        raise DatasetError("the language model reads all records alike, so there is nothing to learn from them")
     scale = _block_scales(features.var(axis=0, dtype=np.float64), widths)
     standardised = features - mean
     standardised /= scale

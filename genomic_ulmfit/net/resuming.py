@@ -31,6 +31,7 @@ from torch import Tensor
 from genomic_ulmfit.errors import ResumeError, SettingError, TrainingDivergedError
 from genomic_ulmfit.files import leftovers, replacing
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig
+from genomic_ulmfit.net.checkpoint import as_json
 
 __all__ = [
     "Interruption",
@@ -127,7 +128,7 @@ class TrainingState:
 def write_state(state: TrainingState, settings: Mapping[str, Any], path: Path) -> None:
     """Write a state with the settings that it belongs to; the file is whole or as it was."""
     facts = {field.name: getattr(state, field.name) for field in dataclasses.fields(state) if field.name != "tensors"}
-    header = json.dumps({"format_version": _FORMAT_VERSION, "settings": dict(settings), "state": facts})
+    header = as_json({"format_version": _FORMAT_VERSION, "settings": dict(settings), "state": facts})
     with replacing(path) as temporary:
         save_file(state.tensors, temporary, metadata={_KEY: header})
         with open(temporary, "rb") as handle:

@@ -24,7 +24,7 @@ def test_single_bases_by_hand():
 
 
 def test_a_motif_insert_by_hand():
-    (found,) = gu.saliency(CountGC(), [record("AAAGG")], lengths=(), inserts=["gg"])
+    (found,) = gu.saliency(CountGC(), [record("AAAGG")], lengths=(), inserts="gg")
     # "GG" at 0, 1, 2 adds 2, 2, 1; at 3 it is already there, so that offset has no perturbation
     np.testing.assert_allclose(found.curves["GG"], [-2, -2, -1.5, -1, np.nan])
 

@@ -347,3 +347,14 @@ def test_a_scan_in_bf16_tells_how_far_windows_along_the_way_drift(genome, caplog
     said = [record.args for record in caplog.records if "along the way" in record.msg]
     assert len(said) == 1
     assert 0 < said[0][1] <= drift + 1e-7
+
+
+@pytest.mark.parametrize("strands", ["+", "-"])
+def test_a_region_across_the_origin_is_scanned_on_both_sides(strands):
+    model, ring = net(2, 1, 20, 5), gu.Genome({"p": GENOME[:250]}, circular=True)
+    across = list(gu.scan(model, ring, regions=[gu.Interval("p", 200, 290)], step=5, strands=strands))
+    parts = [gu.Interval("p", 0, 40), gu.Interval("p", 200, 250)]
+    apart = list(gu.scan(model, ring, regions=parts, step=5, strands=strands))
+    assert [(b.start, b.end) for b in across] == [(b.start, b.end) for b in apart] == [(0, 40), (200, 250)]
+    for one, other in zip(across, apart, strict=True):
+        np.testing.assert_array_equal(one.scores, other.scores)

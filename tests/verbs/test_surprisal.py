@@ -169,3 +169,14 @@ def test_the_mean_is_told(genome, caplog):
 def test_bad_options_are_refused_before_anything_is_read(genome, options, error):
     with pytest.raises(error):
         gu.surprisal(net(), genome, **options)
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_a_region_across_the_origin_is_read_on_both_sides(strand):
+    ring = gu.Genome({"p": LETTERS[:100]}, circular=True)
+    across = list(gu.surprisal(net(), ring, regions=[gu.Interval("p", 90, 115)], strand=strand))
+    parts = [gu.Interval("p", 0, 15), gu.Interval("p", 90, 100)]
+    apart = list(gu.surprisal(net(), ring, regions=parts, strand=strand))
+    assert [(b.start, b.end) for b in across] == [(b.start, b.end) for b in apart] == [(0, 15), (90, 100)]
+    for one, other in zip(across, apart, strict=True):
+        np.testing.assert_array_equal(one.scores, other.scores)

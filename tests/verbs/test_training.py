@@ -8,8 +8,10 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
+from genomic_ulmfit import training
 from genomic_ulmfit.cards import card_text
 from genomic_ulmfit.errors import DatasetError, SettingError, TrainingDivergedError, UnknownChromosomeError
+from genomic_ulmfit.net import classifier_training
 from genomic_ulmfit.net.batches import LMStream
 from genomic_ulmfit.net.checkpoint import describe
 from genomic_ulmfit.net.classifier_training import ClassifierBatches, gradual_stages
@@ -111,11 +113,18 @@ def test_a_misspelt_region_to_exclude_is_refused(periodic):
         ({"c": "ACGTACGTA" * 9}, {"exclude": [gu.Interval("c", 0, 81)]}, DatasetError),
         ({"c": "ACGTACGTA" * 9}, {"config": "huge"}, SettingError),
         ({"c": "ACGTACGTA" * 9}, {"valid_fraction": 1.0}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"epochs": 0}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"max_steps": 0}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"batch_size": 0}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"bptt": 0}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"lr": 0}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"lr": "Auto"}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"precision": "half"}, SettingError),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(source, options, error):
     with pytest.raises(error):
-        gu.pretrain(gu.Genome(source), **QUIET, **options)
+        gu.pretrain(gu.Genome(source), **QUIET | options)
 
 
 def test_finetuning_gives_a_new_model_and_touches_only_the_training_part(language_model):
@@ -233,6 +242,8 @@ def test_a_data_set_that_leaks_is_warned_of_before_training(language_model, capl
 def test_a_record_shorter_than_k_is_named(language_model, gc_records):
     with pytest.raises(ValueError, match="'r' is 1 bp long"):
         gu.train_classifier(language_model, [*gc_records, labelled("A", "rich", "train")], **QUIET)
+    with pytest.raises(ValueError, match="'r' is 1 bp long"):
+        gu.finetune(language_model, [*gc_records, labelled("A", "rich", "train")], **QUIET)
 
 
 def test_a_lonely_record_joins_a_batch():
@@ -364,11 +375,74 @@ def test_class_weights_have_a_mean_of_one_over_the_training_records(language_mod
         ({"max_backprop_tokens": 0}, "max_backprop_tokens is 0"),
         ({"batch_size": 1}, "batch norm"),
         ({"epochs": 0}, "epochs is 0"),
+        ({"precision": "BF16"}, "precision is 'BF16'"),
+        ({"lr": -1.0}, "lr is -1.0"),
     ],
 )
 def test_settings_out_of_range_are_refused(language_model, options, message):
     with pytest.raises(SettingError, match=message):
-        gu.train_classifier(language_model, few(4, 4, None), **QUIET, **options)
+        gu.train_classifier(language_model, few(4, 4, None), **QUIET | options)
+
+
+@pytest.mark.parametrize("method", ["finetune", "probe"])
+def test_numbers_of_numpy_are_numbers(language_model, method, tmp_path):
+    records = few(6, 6, None)
+    for record in records:
+        record.annotations["anchor"] = np.int64(3)
+    made = gu.train_classifier(language_model, records, method=method, epochs=np.int64(1), seed=np.int64(3), **QUIET)
+    loaded = gu.load(gu.save(made, tmp_path / "c.safetensors"))
+    assert (loaded.anchor, loaded.card["stages"][-1]["seed"]) == (3, 3)
+
+
+def test_records_that_are_all_alike_teach_a_probe_nothing(language_model):
+    records = [labelled("ACGT" * 8, name) for name in ["a", "b"] * 5]
+    with pytest.raises(DatasetError, match="reads all records alike"):
+        gu.train_classifier(language_model, records, method="probe", **QUIET)
+
+
+def test_an_interrupted_training_saves_the_best_so_far(language_model, tmp_path, monkeypatch):
+    path, learnt = tmp_path / "c.safetensors", few(30, 30, "train") + few(8, 8, "valid")
+    weights = []
+    plain = classifier_training._Watch.epoch_ended
+
+    def stopped(self, row):
+        plain(self, row)
+        if len(self.fitted.history) == 4:
+            assert self.weights is not None
+            weights.append({name: tensor.clone() for name, tensor in self.weights.items()})
+            self.model.head[-1].bias.data += 1  # what was learnt since is not the best
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(classifier_training._Watch, "epoch_ended", stopped)
+        for _ in range(2):  # the second time over what the first has saved
+            with pytest.raises(KeyboardInterrupt):
+                gu.train_classifier(language_model, learnt, epochs=6, checkpoint=path, **QUIET)
+    saved = gu.load(path, gu.Classifier)
+    assert saved.card["interrupted"]
+    assert all(torch.equal(tensor, weights[-1][name]) for name, tensor in saved.state_dict().items())
+
+
+def test_a_checkpoint_never_replaces_another_file(language_model, tmp_path):
+    lm, table = gu.save(language_model, tmp_path / "lm.safetensors"), tmp_path / "table.csv"
+    table.write_text("a,b\n")
+    for path in (lm, table):
+        before = path.read_bytes()
+        with pytest.raises(SettingError, match="is there already and would be lost"):
+            gu.train_classifier(language_model, few(4, 4, None), checkpoint=path, **QUIET)
+        assert path.read_bytes() == before
+    for option in ("checkpoint", "log"):
+        with pytest.raises(FileNotFoundError, match="does not exist"):
+            gu.train_classifier(language_model, few(4, 4, None), **{option: tmp_path / "no" / "file"}, **QUIET)
+
+
+def test_a_log_that_can_no_longer_be_written_ends_no_training(language_model, tmp_path, monkeypatch, caplog):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "write_log", full)
+    gu.train_classifier(language_model, few(4, 4, None), epochs=1, log=tmp_path / "log.csv", **QUIET)
+    assert "log.csv: the log could not be written" in caplog.text
 
 
 def test_records_longer_than_the_limit_train_too(language_model):
