@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import gzip
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from Bio import SeqIO
+from Bio import BiopythonWarning, SeqIO
 from Bio.Seq import UndefinedSequenceError
 from Bio.SeqFeature import SeqFeature, SimpleLocation
 from Bio.SeqRecord import SeqRecord
@@ -256,7 +257,9 @@ def annotate_file(
         opener: Any = gzip.open if output.suffix == ".gz" else open
         with opener(temporary, "wt", encoding="utf-8") as handle:
             try:
-                SeqIO.write(annotated(), handle, "genbank")
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Increasing length of locus line", BiopythonWarning)
+                    SeqIO.write(annotated(), handle, "genbank")
             except ValueError as error:
                 if isinstance(error, GenomicUlmfitError):
                     raise

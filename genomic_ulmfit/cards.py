@@ -1,6 +1,7 @@
 """A model in, its card for people out: what it is, what it is for, what it saw, and what it is worth.
 
-A card is the dictionary ``model.card``. Training fills ``stages``; who publishes a model adds what no program knows
+A card is the dictionary ``model.card``. Training fills ``stages``, and ``made_from``, the name of the published model
+that it began with, of which no other word goes over; who publishes a model adds what no program knows
 (Mitchell et al. 2019, "Model Cards for Model Reporting"): the keys of `PUBLISHED`, and ``evaluation``, metrics on
 held-out records by the name of the split, as `Evaluation.to_dict` gives them, with ``calibration_error`` (expected
 calibration error, and its 95 % interval); of a language model ``held_out_bits_per_base``: the mean on sequence left out
@@ -55,7 +56,9 @@ def card_text(model: LanguageModel | AnyClassifier) -> str:
         return "\n".join([f"ensemble of {len(members)} classifiers: the mean of their probabilities", *parts])
     card = model.card
     title = ": ".join(card[key] for key in ("name", "summary") if key in card)
-    facts = {shown: str(card[key]) for key, shown in PUBLISHED.items() if key in card} | _facts(model)
+    facts = {
+        shown: str(card[key]) for key, shown in {"made_from": "made from", **PUBLISHED}.items() if key in card
+    } | _facts(model)
     blocks = [
         title,
         _paragraphs(facts),

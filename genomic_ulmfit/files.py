@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from genomic_ulmfit.errors import FileFormatError
 
-__all__ = ["existing", "is_bgzip", "is_gzip", "leftovers", "open_text", "replacing", "replacing_text", "require_folder"]
+__all__ = ["existing", "is_bgzip", "is_gzip", "leftovers", "open_text", "replacing", "replacing_text", "require_place"]
 
 # The empty block that ends a file, as the SAM specification gives it.
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -29,12 +29,16 @@ def existing(path: str | Path) -> Path:
         If there is nothing at `path`.
     IsADirectoryError
         If `path` is a folder.
+    FileFormatError
+        If `path` is a pipe or a device.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, wanted a file")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise FileFormatError(path, "is a pipe or a device, wanted a file: it is read more than once")
     return path
 
 
@@ -80,18 +84,26 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
         raise FileFormatError(path, f"the gzip stream is damaged ({error})") from error
 
 
-def require_folder(path: str | Path) -> Path:
-    """Return `path` as a Path, refusing a file to make where there is no folder for it: at the door, before long work.
+def require_place(path: str | Path) -> Path:
+    """Return where a file to make goes, the target of a link; refuse what can't be one: at the door, before long work.
 
     Raises
     ------
-    FileNotFoundError
-        If the folder of `path` does not exist.
+    FileNotFoundError, PermissionError
+        If the folder of `path` does not exist, or can't be written to.
+    IsADirectoryError, FileExistsError
+        If `path` is a folder, or a device or pipe, which a file would take the place of.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, wanted the name of a file to make")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a device or a pipe, wanted the name of a file to make")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
-    return path
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path}: the folder {path.parent} can't be written to")
+    return path.resolve() if path.is_symlink() else path
 
 
 @contextmanager
@@ -110,10 +122,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises
     ------
-    FileNotFoundError
-        If the folder of `path` does not exist.
+    OSError
+        If no file can be made there, as from `require_place`.
     """
-    path = require_folder(path)
+    path = require_place(path)
     handle, name = tempfile.mkstemp(prefix=".", suffix=path.name, dir=path.parent)
     os.close(handle)
     temporary = Path(name)

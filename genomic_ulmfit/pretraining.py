@@ -176,6 +176,7 @@ def pretrain(
         raise SettingError(f"max_steps is {max_steps} and max_hours {max_hours}; wanted one of them")
     require_positive(epochs=epochs, max_steps=max_steps, batch_size=batch_size, bptt=bptt)
     settings = settings_of(config, drop_mult)
+    recipe = Recipe(lr=lr, seed=seed, precision=precision, device=device, progress=progress)
     corpus = build_corpus(
         genomes,
         vocab,
@@ -190,7 +191,6 @@ def pretrain(
     train = LMStream(read, batch_size=batch_size, bptt=bptt, steps=max_steps, seed=seed)
     valid = LMStream(checked, batch_size=batch_size, bptt=bptt, shuffle=False) if checked else None
     model = seeded(seed, lambda: LanguageModel(vocab, settings))
-    recipe = Recipe(lr=lr, seed=seed, precision=precision, device=device, progress=progress)
     recipe = recipe.weakened(settings.drop_mult)
     done = fit_language_model(
         model,

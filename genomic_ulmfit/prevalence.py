@@ -70,8 +70,7 @@ def at_prevalence(
     array([[0.917, 0.083]], dtype=float32)
     """
     require_classifier(model)
-    if not 0 < prior < 1:
-        raise SettingError(f"prior is {prior}, wanted a share between 0 and 1, such as 0.001")
+    check_prior(prior)
     column = model.target_index(target)
     before = trained_prevalence(model)
     after = before * (1 - prior) / (1 - before[column])
@@ -85,6 +84,12 @@ def at_prevalence(
         )
     shifted = np.asarray(probabilities, dtype=np.float64) * (after / before)
     return (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def check_prior(prior: float) -> None:
+    """Refuse what is no share of a class, with a `SettingError`."""
+    if not 0 < prior < 1:
+        raise SettingError(f"prior is {prior}, wanted a share between 0 and 1, such as 0.001")
 
 
 def trained_prevalence(model: AnyClassifier) -> NDArray[np.float64]:

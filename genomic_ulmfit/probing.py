@@ -24,7 +24,7 @@ from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.probe import fit_probe, set_head
 from genomic_ulmfit.predict import encode_records, predict_proba
 from genomic_ulmfit.prevalence import strategies_of
-from genomic_ulmfit.stages import class_indices, class_order, digest_of, seeded, window_and_anchor
+from genomic_ulmfit.stages import class_indices, class_order, digest_of, seeded, window_and_anchor, with_stage
 
 __all__ = ["Method", "better", "check_method", "train_probe"]
 
@@ -130,7 +130,7 @@ def train_probe(
     stage |= {"seed": seed, "precision": precision}
     stage |= {"prevalence": dict.fromkeys(classes, 1 / len(classes)), "strategies": strategies_of(learnt)}
     stage |= {"data_sha256": digest_of(learnt)} | _valid_metrics(probe, checked, device)
-    probe.card = {**model.card, "stages": [*model.card.get("stages", []), stage]}
+    probe.card = with_stage(model.card, stage)
     return probe
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genomic_ulmfit.datasets.records import labels, part
 from genomic_ulmfit.errors import DatasetError, ModelFileError, SettingError
-from genomic_ulmfit.files import replacing, require_folder
+from genomic_ulmfit.files import replacing, require_place
 from genomic_ulmfit.net.awd_lstm import BACKGROUND, SIZES, AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.checkpoint import header, save
 from genomic_ulmfit.net.learner import Recipe
@@ -36,6 +36,7 @@ __all__ = [
     "training_parts",
     "warned_of_log",
     "window_and_anchor",
+    "with_stage",
     "write_log",
 ]
 
@@ -105,7 +106,7 @@ def require_positive(**given: int | None) -> None:
 
 def require_free(checkpoint: str | Path) -> None:
     """Refuse a place for `rescued` that has no folder, or that holds anything else than what it wrote there before."""
-    path = require_folder(checkpoint)
+    path = require_place(checkpoint)
     with suppress(FileNotFoundError, ModelFileError):
         if header(path)["card"].get("interrupted"):
             return
@@ -155,4 +156,14 @@ def card_with(
 ) -> dict[str, Any]:
     """Return a card with one more stage. No wall-clock times: the same training gives the same file."""
     how = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in ("progress", "device")}
-    return {**before, "stages": [*before.get("stages", []), {**stage, **how, **result}]}
+    return with_stage(before, {**stage, **how, **result})
+
+
+def with_stage(before: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the card of what a stage made of a model: all stages, and of which published model it is made.
+
+    What the publisher says of that model, its uses and figures, is not true of the new one.
+    """
+    name = before.get("name") or before.get("made_from")
+    origin = {"made_from": name} if name else {}
+    return origin | {"stages": [*before.get("stages", []), dict(stage)]}

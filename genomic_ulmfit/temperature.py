@@ -24,7 +24,7 @@ from genomic_ulmfit.net.engine import softmax
 from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.predict import predict_proba
 from genomic_ulmfit.prevalence import trained_prevalence
-from genomic_ulmfit.stages import class_indices, digest_of
+from genomic_ulmfit.stages import class_indices, digest_of, with_stage
 
 __all__ = ["calibrate"]
 
@@ -83,10 +83,7 @@ def calibrate(
     stage = {"stage": "calibrate", "records": len(records), "data_sha256": digest_of(records)}
     losses = {"loss_before": _loss(logits, truth, weights), "loss": _loss(logits / temperature, truth, weights)}
     losses |= {"error_before": _error(logits, truth), "error": _error(logits / temperature, truth)}
-    scaled.card = {
-        **model.card,
-        "stages": [*model.card.get("stages", []), {**stage, "temperature": temperature, **losses}],
-    }
+    scaled.card = with_stage(model.card, {**stage, "temperature": temperature, **losses})
     return scaled
 
 

@@ -19,7 +19,7 @@ from genomic_ulmfit.datasets.audit import quick_audit
 from genomic_ulmfit.datasets.metrics import metrics
 from genomic_ulmfit.datasets.records import as_list, labels, require_labels
 from genomic_ulmfit.errors import SettingError
-from genomic_ulmfit.files import require_folder
+from genomic_ulmfit.files import require_place
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier, LanguageModel
 from genomic_ulmfit.net.classifier_training import (
     ClassifierBatches,
@@ -172,7 +172,7 @@ def train_classifier(
     if checkpoint is not None:
         require_free(checkpoint)
     if log is not None:
-        require_folder(log)
+        require_place(log)
     records = as_list(records)
     learnt, checked = training_parts(records)
     require_labels(learnt)

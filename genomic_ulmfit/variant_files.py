@@ -130,7 +130,8 @@ def score_variants(
     output = check_vcf_name(output)
     opened = genome if isinstance(genome, Genome) else Genome(genome)
     header = _new_header(_header(vcf), model, model.classes[model.target_index(target)], step)
-    fates = Counter(fate for row in _rows(vcf) for fate in _Plan.of(row, opened, skip_mismatch).fates)
+    rows = _in_order(vcf, _rows(vcf)) if output.suffix == ".gz" else _rows(vcf)
+    fates = Counter(fate for row in rows for fate in _Plan.of(row, opened, skip_mismatch).fates)
     n_records = sum(1 for _ in _rows(vcf))
     planned, ahead = tee((row, _Plan.of(row, opened, skip_mismatch)) for row in _rows(vcf))
     effects = allele_effects(
@@ -275,3 +276,16 @@ def _rows(vcf: str | Path) -> Iterator[_Row]:
                 wanted = "CHROM POS ID REF ALT QUAL FILTER INFO with tabs between them, and POS a number"
                 raise FileFormatError(vcf, f"is no record of a VCF; wanted {wanted}", line=number)
             yield _Row(fields)
+
+
+def _in_order(vcf: str | Path, rows: Iterable[_Row]) -> Iterator[_Row]:
+    """Pass rows on, refusing, before anything is scored, an order that no index can hold."""
+    chrom, position, seen = "", 0, set[str]()
+    for row in rows:
+        here = row.variant
+        if here.chrom in seen if here.chrom != chrom else here.start < position:
+            message = f"records aren't sorted at {here.chrom}:{here.start + 1}, and can't be indexed; sort them "
+            raise FileFormatError(vcf, message + "(bcftools sort), or write a plain .vcf")
+        chrom, position = here.chrom, here.start
+        seen.add(chrom)
+        yield row

@@ -512,3 +512,117 @@ def test_help_shows_the_defaults_that_its_texts_speak_of(verb):
     said = [text for option in options for text in re.findall(r"\[default: [^]]*\]", getattr(option, "help", "") or "")]
     shown = CliRunner(env={"TERMINAL_WIDTH": "400", "COLUMNS": "400"}).invoke(app, [verb, "--help"]).output
     assert said and not [text for text in said if text not in " ".join(shown.split())]
+
+
+# What must not be lost, and what is refused before the work
+
+
+def test_no_output_takes_the_place_of_an_input(built, tmp_path, capsys):
+    """Each verb, with the file it writes named as one that it reads."""
+    genome, starts, data, model = built / "genome.fa", built / "tss.bed", built / "data.fa", built / "clf.safetensors"
+    vcf = tmp_path / "in.vcf"
+    vcf.write_text("##fileformat=VCF\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+    record = tmp_path / "in.gb"
+    record.write_text("LOCUS\n")
+    page = tmp_path / "page.html"
+    link = tmp_path / "link.fa"
+    link.symlink_to(genome)
+    runs = [
+        ["dataset", genome, starts, "-o", starts],
+        ["dataset", genome, starts, "-o", link],
+        ["split", f"a={data}", f"b={genome}", "-o", genome],
+        ["audit", data, "--json", data],
+        ["audit", data, "--json", page, "--html", page],
+        ["pretrain", genome, "-o", genome],
+        ["pretrain", genome, "-o", tmp_path / "x.safetensors", "--log-file", tmp_path / "x.safetensors"],
+        ["finetune", built / "lm.safetensors", data, "-o", built / "lm.safetensors"],
+        ["train", built / "lm.safetensors", data, "-o", data],
+        ["evaluate", model, data, "--json", data],
+        ["predict", model, data, "-o", data],
+        ["calibrate", model, data, "-o", model],
+        ["scan", model, genome, "-o", tmp_path / "x.bw", "--peaks", starts, "--sites", starts, "--fdr"],
+        ["peaks", starts, "-o", starts],
+        ["annotate", model, record, "-o", record],
+        ["variants", model, genome, vcf, "-o", vcf],
+    ]
+    for arguments in runs:
+        before = {path: path.read_bytes() for path in built.iterdir() if path.is_file()}
+        status, _, err = run(capsys, *arguments)
+        assert status == 2 and "would be overwritten" in err, (arguments, err)
+        assert before == {path: path.read_bytes() for path in built.iterdir() if path.is_file()}, arguments
+    (built / "notes.txt").write_text("mine")
+    status, _, err = run(capsys, "report", built, "-o", built / "notes.txt")
+    assert status == 2 and "is no page" in err
+
+
+def test_folders_pipes_and_devices_are_refused_before_the_work(built, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.fa")
+    (tmp_path / "folder.bw").mkdir()
+    for output, said in (("folder.bw", "is a folder"), ("pipe.fa", "is a device or a pipe")):
+        status, _, err = run(capsys, "dataset", built / "genome.fa", built / "tss.bed", "-o", tmp_path / output)
+        assert status == 2 and said in err
+    status, _, err = run(capsys, "predict", built / "clf.safetensors", tmp_path / "pipe.fa", "-o", tmp_path / "p.tsv")
+    assert status == 2 and "is a pipe or a device, wanted a file" in err
+    assert (tmp_path / "pipe.fa").is_fifo() and not (tmp_path / "p.tsv").exists()
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(built, tmp_path, capsys):
+    (tmp_path / "real.tsv").write_text("old")
+    (tmp_path / "link.tsv").symlink_to(tmp_path / "real.tsv")
+    assert run(capsys, "predict", built / "clf.safetensors", built / "data.fa", "-o", tmp_path / "link.tsv")[0] == 0
+    assert (tmp_path / "link.tsv").is_symlink() and (tmp_path / "real.tsv").read_text().startswith("id\t")
+
+
+def test_what_is_drawn_must_be_named_as_the_genome_is_and_is_read_before_the_scan(built, tmp_path, capsys):
+    genes = tmp_path / "genes.gff3"
+    genes.write_text("##gff-version 3\n20\tx\tCDS\t101\t400\t.\t+\t0\tID=a\n")
+    far = tmp_path / "far.bed"
+    far.write_text("20\t100\t101\ta\t0\t+\n")
+    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "--regions", "chr1:1-900"]
+    scan += ["-o", tmp_path / "x.bdg", "--plot", tmp_path / "x.png"]
+    for option, path in (("--genes", genes), ("--sites", far), ("--genes", tmp_path / "none.gff3")):
+        status, _, err = run(capsys, *scan, option, path)
+        assert status == 2 and ("'20' is not in the genome" in err or "no such file" in err)
+        assert not list(tmp_path.glob("x.*"))
+
+
+def test_typed_regions_know_aliases_and_mistyped_files_are_files(built, tmp_path, capsys):
+    aliases = tmp_path / "aliases.tsv"
+    aliases.write_text("one\tchr1\n")
+    scan = ["scan", built / "clf.safetensors", built / "genome.fa", "-o", tmp_path / "x.bdg", "--regions"]
+    assert run(capsys, *scan, "one:1-300", "--aliases", aliases, "--plot", tmp_path / "x.png")[0] == 0
+    assert (tmp_path / "x.bdg").read_text().startswith("chr1\t")
+    status, _, err = run(capsys, *scan, "nope.gff")
+    assert status == 2 and "nope.gff: no such file" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("predict {clf} {data} -o {new} --prior 2", "prior is 2"),
+        ("split {data} -o {new} --mask 10", "--mask is '10'"),
+        ("split a={data} b={data} -o {new} --label x", "--label looks for it in headers"),
+        ("peaks {track} -o {new}.bed --threshold nan", "threshold is no number"),
+        ("train {lm} {data} -o {new} --lr 0", "lr is 0"),
+        ("pretrain {genome} -o {new} --lr nan", "lr is nan"),
+        ("finetune {lm} {data} -o {new} --lr -1", "lr is -1"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused_before_the_work(built, tmp_path, capsys, options, said):
+    (tmp_path / "track.bedgraph").write_text("chr1\t0\t10\t0.5\n")
+    names = {"clf": built / "clf.safetensors", "lm": built / "lm.safetensors", "data": built / "data.fa"}
+    names |= {"genome": built / "genome.fa", "track": tmp_path / "track.bedgraph", "new": tmp_path / "new"}
+    status, out, err = run(capsys, *options.format(**names).split())
+    assert status == 2 and said in err.strip().splitlines()[-1]
+    assert out == "" and [path.name for path in tmp_path.iterdir()] == ["track.bedgraph"]
+
+
+def test_sigterm_stops_as_ctrl_c_does(built, tmp_path, capsys, monkeypatch):
+    def stopped(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(gu, "predict_proba", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    status, _, err = run(capsys, "predict", built / "clf.safetensors", built / "data.fa", "-o", tmp_path / "p.tsv")
+    assert status == 130 and err.strip().splitlines()[-1] == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 
@@ -43,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("genomic_ulmfit").setLevel(logging.INFO)
     try:
-        status = app(arguments, standalone_mode=False)
+        with _stopping_on_sigterm():
+            status = app(arguments, standalone_mode=False)
     except (GenomicUlmfitError, OSError) as error:
         if "--verbose" in arguments:
             raise
@@ -57,6 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if status == _INTERRUPTED:  # typer returns it too
         print("interrupted", file=sys.stderr)
     return status if isinstance(status, int) else 0
+
+
+@contextmanager
+def _stopping_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM, as batch systems send it, stop a verb as Ctrl-C does: nothing half-written stays."""
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str) -> int:

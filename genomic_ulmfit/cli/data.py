@@ -111,7 +111,7 @@ def dataset(
 
     Example: genomic-ulmfit dataset genome.fa epdnew.bed -o data.fa
     """
-    check_outputs(output)
+    check_outputs(output, inputs=[genome, tss, genes, exclude, classifier, aliases])
     opened = gu.Genome(genome, aliases=aliases, circular=circular or None)
     shares, regions = _fractions(fractions), None
     if split is None or split in METHODS:
@@ -165,8 +165,8 @@ def split(
 
     Example: genomic-ulmfit split lncRNA=lnc.fa.gz mRNA=mrna.fa.gz -o data.fa --by group --group 'ENSMUSG[0-9]+'
     """
-    check_outputs(output)
-    shares = _fractions(fractions)
+    check_outputs(output, inputs=[*sources, *(valid or []), *(test or [])])
+    shares, masked = _fractions(fractions), None if mask is None else positions(mask)
     if valid or test:
         by = RecordSplitMethod.given
         records = _read(sources, label, group, "train")
@@ -174,8 +174,8 @@ def split(
     else:
         records = _read(sources, label, group)
     records = gu.split_records(records, by, fractions=shares, seed=seed)
-    if mask is not None:
-        records = gu.mask_records(records, *positions(mask))
+    if masked is not None:
+        records = gu.mask_records(records, *masked)
     typer.echo(counts_table(records))
     wrote(gu.write_dataset(records, output), f"{len(records)} labelled records")
 
@@ -198,7 +198,7 @@ def audit(
     """
     from genomic_ulmfit.report import audit_page
 
-    check_outputs(json_file, html)
+    check_outputs(json_file, html, inputs=[*sources, genome])
     opened = None if genome is None else gu.Genome(genome, circular=circular or None)
     report = gu.audit(_read(sources, label, group), genome=opened, seed=seed, progress=True)
     typer.echo(str(report))
@@ -217,6 +217,8 @@ def _read(sources: list[str], label: str | None, group: str | None, part: str | 
     for text in sources:
         name, mark, path = text.partition("=")
         if mark and not Path(text).exists():
+            if label is not None:
+                raise SettingError(f"{text} says its class, and --label looks for it in headers; wanted one of them")
             records += gu.read_dataset({name: path}, split=part, group=group)
         else:
             records += gu.read_dataset(text, label=label, split=part, group=group)

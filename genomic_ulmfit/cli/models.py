@@ -89,7 +89,7 @@ def pretrain(
 
     Several processes: torchrun --nproc-per-node 2 -m genomic_ulmfit.cli pretrain ...
     """
-    check_outputs(output, log_file, plot)
+    check_outputs(output, log_file, plot, inputs=[*genomes, exclude, *(exclude_similar or []), *(valid_genome or [])])
     check_picture(plot)
     model = gu.pretrain(
         genomes,
@@ -137,7 +137,7 @@ def finetune(
 
     Example: genomic-ulmfit finetune lm.safetensors data.fa -o lm2.safetensors
     """
-    check_outputs(output, log_file, plot)
+    check_outputs(output, log_file, plot, inputs=[model, data])
     check_picture(plot)
     tuned = gu.finetune(
         load_language_model(model),
@@ -214,7 +214,7 @@ def train(
 
     Example: genomic-ulmfit train lm2.safetensors data.fa -o clf.safetensors --log epochs.csv
     """
-    check_outputs(output, log, lr_plot)
+    check_outputs(output, log, lr_plot, inputs=[model, data, *(others or [])])
     if lr_plot is not None:
         check_picture(lr_plot)
         if lr != "auto":
@@ -281,7 +281,7 @@ def evaluate(
     """
     from genomic_ulmfit.evaluation import table
 
-    check_outputs(json_file, roc_plot, calibration_plot)
+    check_outputs(json_file, roc_plot, calibration_plot, inputs=[model, data])
     for picture in (roc_plot, calibration_plot):
         check_picture(picture)
     found = gu.evaluate(load_classifier(model), gu.read_dataset(data), device=device, seed=seed, progress=True)
@@ -307,7 +307,7 @@ def info(
     from genomic_ulmfit.cards import card_text
     from genomic_ulmfit.net.checkpoint import describe
 
-    check_outputs(embedding_plot)
+    check_outputs(embedding_plot, inputs=[model])
     check_picture(embedding_plot)
     loaded = gu.load(model)
     typer.echo(json.dumps(describe(loaded), indent=2) if as_json else card_text(loaded))
@@ -364,7 +364,7 @@ def tune(
 
     Example: genomic-ulmfit tune genome.fa data.fa --k-stride 3/1 --k-stride 5/2 --budget 60 --json tuned.json
     """
-    check_outputs(json_file)
+    check_outputs(json_file, inputs=[*genomes, data])
     opened = [gu.Genome(path) for path in genomes]
     report = gu.tune(
         opened,

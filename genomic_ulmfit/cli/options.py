@@ -11,7 +11,7 @@ import typer
 
 import genomic_ulmfit as gu
 from genomic_ulmfit.errors import FileFormatError, ModelFileError, SettingError
-from genomic_ulmfit.files import replacing
+from genomic_ulmfit.files import replacing, require_place
 from genomic_ulmfit.genome.peak_files import read_sites
 from genomic_ulmfit.genome.tracks import track_format
 
@@ -167,11 +167,23 @@ def write_text(text: str, path: Path) -> Path:
     return path
 
 
-def check_outputs(*outputs: Path | None, track: Path | None = None, calls: Path | None = None) -> None:
-    """Refuse, before hours are spent, an output in a folder that isn't there or a track that can't hold its content."""
-    for output in (*outputs, track, calls):
-        if output is not None and not output.parent.is_dir():
-            raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist")
+def check_outputs(
+    *outputs: Path | None,
+    track: Path | None = None,
+    calls: Path | None = None,
+    inputs: Iterable[Path | str | None] = (),
+) -> None:
+    """Refuse, before hours are spent, an output that can't be written, or that is an input or another output.
+
+    An input may be named as ``CLASS=FILE``. A track, and calls, are of a format that can hold them.
+    """
+    files = [Path(name) for text in inputs if text for name in (str(text), str(text).partition("=")[2])]
+    taken = {file.resolve(): "an input" for file in files if file.is_file()}
+    for output in filter(None, (*outputs, track, calls)):
+        place = require_place(output).resolve()
+        if place in taken:
+            raise SettingError(f"{output} is {taken[place]} too, and would be overwritten; name another file")
+        taken[place] = "another output"
     if track is not None and track_format(track) in _CALLS:
         raise SettingError(f"{track}: BED holds calls, not scores; wanted .bedgraph or .bw")
     if calls is not None and track_format(calls) not in _CALLS:
@@ -207,7 +219,11 @@ def load_regions(text: str, genomes: Iterable[gu.Genome], *, summits: bool = Fal
         if not intervals:
             raise FileFormatError(text, "holds no intervals")
         return intervals
-    sizes = {chrom: size for genome in genomes for chrom, size in genome.chrom_sizes.items()}
+    sizes: dict[str, int] = {}
+    for genome in genomes:
+        sizes |= genome.chrom_sizes | {alias: genome.chrom_sizes[name] for alias, name in genome.aliases.items()}
+    if ":" not in text and text not in sizes and Path(text).suffix:
+        raise FileNotFoundError(f"{text}: no such file, and no chromosome's name either")
     return [gu.Interval.from_region(text, sizes or None)]
 
 

@@ -10,6 +10,7 @@ import typer
 import genomic_ulmfit as gu
 from genomic_ulmfit.cli.app import app
 from genomic_ulmfit.cli.options import check_outputs, output_file, wrote
+from genomic_ulmfit.errors import SettingError
 
 __all__: list[str] = []
 
@@ -36,7 +37,9 @@ def report(
 
     Example: genomic-ulmfit report demo/ -o report.html
     """
-    check_outputs(output)
+    check_outputs(output, inputs=[genome, sites, regions])
+    if output.exists() and output.suffix not in (".html", ".htm"):
+        raise SettingError(f"{output} is there already and is no page; name a file that ends in .html")
     intervals = None
     if regions is not None:
         intervals = gu.read_intervals(regions) if Path(regions).exists() else [gu.Interval.from_region(regions)]

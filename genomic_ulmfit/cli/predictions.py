@@ -23,6 +23,7 @@ from genomic_ulmfit.cli.options import (
     wrote,
 )
 from genomic_ulmfit.errors import ModelFileError
+from genomic_ulmfit.prevalence import check_prior
 
 __all__ = ["calibrate", "predict"]
 
@@ -57,8 +58,11 @@ def predict(
     """
     from genomic_ulmfit.datasets.records import read_records
 
-    check_outputs(output)
+    check_outputs(output, inputs=[model, data])
     classifier, records = load_classifier(model), read_records(data)
+    if prior is not None:
+        check_prior(prior)
+        classifier.target_index(target)
     found = gu.predict_proba(
         classifier, records, strands=strands.value, precision=precision.value, device=device, progress=True
     )
@@ -78,7 +82,7 @@ def calibrate(
 
     Example: genomic-ulmfit calibrate clf.safetensors data.fa -o calibrated.safetensors
     """
-    check_outputs(output)
+    check_outputs(output, inputs=[model, data])
     classifier = load_classifier(model)
     if not isinstance(classifier, gu.Classifier):
         raise ModelFileError(model, "an ensemble; calibrate its members before they are joined")

@@ -65,7 +65,7 @@ def annotate(
     """
     from genomic_ulmfit.annotation import annotate_file, check_genbank_name
 
-    check_outputs(check_genbank_name(output))
+    check_outputs(check_genbank_name(output), inputs=[model, sequences, regions])
     where = None if regions is None else load_regions(regions, [gu.Genome(sequences)])
     done = annotate_file(
         load_classifier(model),
@@ -107,7 +107,7 @@ def variants(
     """
     from genomic_ulmfit.variant_files import check_vcf_name
 
-    check_outputs(check_vcf_name(output))
+    check_outputs(check_vcf_name(output), inputs=[model, genome, vcf, aliases])
     counts = gu.score_variants(
         load_classifier(model),
         gu.Genome(genome, aliases=aliases),
@@ -141,7 +141,7 @@ def surprisal(
 
     Example: genomic-ulmfit surprisal lm.safetensors genome.fa -o surprisal.bedgraph --regions chr1:1-40000
     """
-    check_outputs(track=output)
+    check_outputs(track=output, inputs=[model, genome, regions, aliases])
     opened = gu.Genome(genome, aliases=aliases)
     where = None if regions is None else load_regions(regions, [opened])
     blocks = gu.surprisal(

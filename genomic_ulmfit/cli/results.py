@@ -93,13 +93,18 @@ def scan(
     """
     from genomic_ulmfit.scanning import count_bins, step_for
 
-    check_outputs(plot, track=output, calls=peaks)
+    check_outputs(plot, track=output, calls=peaks, inputs=[model, genome, regions, sites, genes, aliases])
     if (fdr and peaks is None) or (sites is not None and not fdr and plot is None):
         raise SettingError("--fdr needs --peaks, and --sites needs --fdr or --plot")
     _check_drawing(plot, regions, genes)
     opened, classifier = gu.Genome(genome, aliases=aliases), load_classifier(model)
     where = None if regions is None else load_regions(regions, [opened])
-    starts = None if sites is None else gu.read_tss(sites, feature=feature, aliases=opened.aliases, genome=opened)
+    starts, arrows = list[gu.Interval](), list[gu.Interval]()
+    if sites is not None:
+        found_starts = gu.read_tss(sites, feature=feature, aliases=opened.aliases, genome=opened)
+        starts = opened.named(found_starts, "true starts")
+    if genes is not None:
+        arrows = opened.named(gu.read_genes(genes, aliases=opened.aliases), "genes")
     step = step_for(classifier, step)
     advise_bigwig(output, count_bins(opened, step=step, regions=where))
     read = Strands.both if strands is Strands.max else strands
@@ -107,7 +112,7 @@ def scan(
     how |= {"refine": refine, "precision": precision.value, "exact": exact, "device": device}
     checkpoint = output.with_name(f"{output.name}.checkpoint")
     calling: dict[str, Any] = {"threshold": threshold, "min_distance": min_distance}
-    drawn, kept = where[0] if where and plot is not None else None, list[gu.ScoreBlock]()
+    drawn, kept = opened.locate(where[0]) if where and plot is not None else None, list[gu.ScoreBlock]()
     written = gu.write_scan(
         _watched(gu.scan(classifier, opened, **how, checkpoint=checkpoint, resume=resume), drawn, kept),
         track_files(output, strands),
@@ -122,15 +127,15 @@ def scan(
         wrote(path, "scores" if strand == "." else f"scores of the {strand} strand")
     calls = written.calls
     if fdr:
-        sample: dict[str, Any] = {"sample_bp": fdr_sample, "sites": starts, "tolerance": tolerance, "seed": seed}
+        known = None if sites is None else starts
+        sample: dict[str, Any] = {"sample_bp": fdr_sample, "sites": known, "tolerance": tolerance, "seed": seed}
         found = gu.false_discovery(classifier, opened, calls, bp=written.bp, **how, **calling, **sample)
         calls = found.calls
         typer.echo(str(found))
     if peaks is not None:
         wrote(gu.write_track(calls, peaks, chrom_sizes=opened.chrom_sizes), f"{len(calls)} calls")
     if drawn is not None and plot is not None:
-        found_genes = gu.read_genes(genes, aliases=opened.aliases) if genes else []
-        _draw_scan(kept, drawn, [call.site for call in calls], starts or [], found_genes, plot)
+        _draw_scan(kept, drawn, [call.site for call in calls], starts, arrows, plot)
     checkpoint.unlink(missing_ok=True)
 
 

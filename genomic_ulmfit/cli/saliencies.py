@@ -62,7 +62,7 @@ def saliency(
     Example: genomic-ulmfit saliency clf.safetensors genome.fa --regions calls.bed -o saliency.bedgraph --plot first.png
     """
     _check_pictures(plot, logo, profile)
-    check_outputs(track=output)
+    check_outputs(track=output, inputs=[model, genome, regions])
     classifier, records, sizes = _load(model, genome, regions, target, aliases)
     results = gu.saliency(
         classifier,
@@ -111,7 +111,7 @@ def mutagenesis(
     from genomic_ulmfit.explanation import check_modisco
 
     _check_pictures(logo, mean_logo)
-    check_outputs(output)
+    check_outputs(output, inputs=[model, genome, regions])
     check_modisco(output)
     classifier, records, _ = _load(model, genome, regions, target, aliases)
     changes = gu.mutagenesis(

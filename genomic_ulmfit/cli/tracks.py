@@ -39,7 +39,7 @@ def peaks(
 
     Example: genomic-ulmfit peaks scores.plus.bw --minus scores.minus.bw -o calls.narrowPeak --threshold 0.9
     """
-    check_outputs(calls=output)
+    check_outputs(calls=output, inputs=[track, minus])
     blocks = gu.read_track(track, minus=minus, negative_minus=negative_minus)
     calls = gu.call_peaks(blocks, threshold=threshold, min_distance=min_distance)
     wrote(gu.write_track(calls, output), f"{len(calls)} calls")
@@ -77,7 +77,7 @@ def evaluate_track(
     """
     from genomic_ulmfit.plot import plot_track_evaluation, save_figure
 
-    check_outputs(json_file, plot)
+    check_outputs(json_file, plot, inputs=[track, sites, minus, regions, genome, aliases])
     check_picture(plot)
     opened = None if genome is None else gu.Genome(genome, aliases=aliases)
     found = gu.evaluate_track(

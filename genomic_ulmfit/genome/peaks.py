@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.genome.blocks import ScoreBlock
 from genomic_ulmfit.genome.intervals import Interval
 
@@ -117,6 +119,8 @@ def call_peaks(blocks: Iterable[ScoreBlock], *, threshold: float = 0.5, min_dist
     """
     if min_distance < 0:
         raise ValueError(f"min_distance is a length in bp, got {min_distance}")
+    if math.isnan(threshold):
+        raise SettingError("threshold is no number, wanted the lowest score of a call")
     strands: dict[tuple[str, str], _Strand] = {}
     for block in blocks:
         strands.setdefault((block.chrom, block.strand), _Strand(threshold)).add(block)

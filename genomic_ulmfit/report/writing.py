@@ -16,7 +16,7 @@ from typing import Any
 from genomic_ulmfit import __version__
 from genomic_ulmfit.datasets.audit import audit
 from genomic_ulmfit.errors import DatasetError, SettingError, UnknownChromosomeError
-from genomic_ulmfit.files import replacing
+from genomic_ulmfit.files import replacing, require_place
 from genomic_ulmfit.genome.algebra import merge, overlapping, pad
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
@@ -123,14 +123,16 @@ def write_report(
         If the given genome does not hold the tracks or the regions.
     """
     folder, output = Path(folder), Path(output)
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist")
+    require_place(output)
     run = read_folder(folder, but=[output])
     if not run.taken:
         raise SettingError(f"{folder}: holds nothing that a report can show; wanted model files, data sets or tracks")
     notes: list[str] = []
     tracks = _tracks(run, sites)
     opened = _genome_of(run, tracks, genome, notes)
+    if opened is not None and sites is not None:
+        of_sites = (track for track in tracks if isinstance(track, FeatureTrack) and track.role == "sites")
+        opened.named((site for track in of_sites for site in track.intervals), "true sites")
     ranking = rank(*_calls_and_sites(tracks, run.scores), run.scores)
     browser, locus = _browser(run, tracks, opened, ranking, regions, notes)
     page = _page(run, tracks, opened, ranking, browser, title or f"Run: {folder.resolve().name}", notes)

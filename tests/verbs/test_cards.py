@@ -1,11 +1,15 @@
 """What is said of a model."""
 
 import pytest
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
 
 import genomic_ulmfit as gu
 from genomic_ulmfit.cards import card_text
 from genomic_ulmfit.datasets.metrics import METRICS
 from tests.toy_models import CountGC
+
+TEXTS = ("ACGTTGCAACGT", "GGCATTACAGCA", "TTGACCAGTACG", "CATTGGACCATA")
 
 
 @pytest.fixture
@@ -68,3 +72,21 @@ def test_a_long_list_of_sequences_is_cut(model):
     assert "contig99 " in text
     assert "contig100 " not in text
     assert text.endswith("and 50 more: --json lists all")
+
+
+def test_what_is_made_of_a_published_model_has_none_of_its_words_and_figures(model):
+    model.card = {
+        "name": "toy",
+        "summary": "no bias",
+        "licence": "MIT",
+        "held_out_bits_per_base": {"this model": [1.9]},
+    }
+    records = [SeqRecord(Seq(text), annotations={"label": name}) for text, name in zip(TEXTS, "abab", strict=True)]
+    tuned = gu.finetune(model, records, progress=False)
+    made = [tuned] + [
+        gu.train_classifier(tuned, records, method=method, epochs=1, progress=False) for method in ("finetune", "probe")
+    ]
+    for derived in [*made, gu.calibrate(made[1], records)]:
+        assert set(derived.card) == {"made_from", "stages"} and derived.card["made_from"] == "toy"
+        assert card_text(derived).splitlines()[0].split() == ["made", "from", "toy"]
+    assert [stage["stage"] for stage in made[1].card["stages"]] == ["finetune", "train"]

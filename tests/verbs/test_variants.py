@@ -336,7 +336,7 @@ def test_what_is_no_vcf_is_refused(genome, tmp_path, content, message):
 def test_a_compressed_output_is_whole_or_not_there(genome, tmp_path):
     path = tmp_path / "in.vcf"
     path.write_text(text([ROWS[2], ROWS[0]]))
-    with pytest.raises(FileFormatError, match="aren't sorted"):
+    with pytest.raises(FileFormatError, match=r"in\.vcf: records aren't sorted at "):
         gu.score_variants(CountGC(window=10), genome, path, tmp_path / "out.vcf.gz")
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(FileFormatError, match=r"wanted \.vcf"):
