@@ -23,7 +23,6 @@ from genomic_ulmfit.cli.options import (
     wrote,
 )
 from genomic_ulmfit.errors import ModelFileError
-from genomic_ulmfit.prevalence import check_prior
 
 __all__ = ["calibrate", "predict"]
 
@@ -57,6 +56,7 @@ def predict(
     Example: genomic-ulmfit predict clf.safetensors mine.fa -o predictions.tsv --prior 0.001
     """
     from genomic_ulmfit.datasets.records import read_records
+    from genomic_ulmfit.prevalence import check_prior
 
     check_outputs(output, inputs=[model, data])
     classifier, records = load_classifier(model), read_records(data)
