@@ -96,7 +96,8 @@ def write_scan(
     Raises
     ------
     SettingError
-        If there is no such strand or scale, or `negative_minus` finds no minus strand to write.
+        If there is no such strand or scale, a track's strand has no scores, those for one of both strands come not in
+        pairs, or `negative_minus` finds no minus strand to write.
     FileFormatError
         As in `write_track`.
 
@@ -151,6 +152,11 @@ def _passing(
                 writers["."](next(best_strand(pair)))
                 pair.clear()
         yield block
+    for _ in best_strand(pair):  # it refuses one that is left over
+        pass
+    lacking = writers.keys() - bases.keys() - {"."}
+    if bases and lacking:
+        raise SettingError(f"no scores of strand {', '.join(lacking)} came to write, only of {', '.join(bases)}")
 
 
 def _converting(write: _Write, scale: Scale, negative: bool) -> _Write:
@@ -275,7 +281,7 @@ def false_discovery(
     sample_bp : int
         How much is shuffled and scanned at most, in bp. More is drawn in stretches of 100 kb.
     sites : iterable of Interval, optional
-        True sites with strands; the first base along the strand counts.
+        True sites; the first base along the strand counts. One without strand fits calls of both.
     tolerance : int
         Largest distance between a call's summit and a true site, in bp.
     batch_size, precision, exact, device, progress
@@ -363,10 +369,10 @@ def _q_values(scores: list[float], decoys: list[float], ratio: float) -> NDArray
 
 
 def _n_far(calls: list[Peak], sites: list[Interval], genome: Genome, tolerance: int) -> int:
-    """Count the calls without a site of their strand within the tolerance."""
+    """Count the calls without a site of their strand, or without strand, within the tolerance."""
     n_near = 0
     for strand in {call.strand for call in calls}:
-        there = [site.window(0, 1) for site in sites if strand in (site.strand, ".")]
+        there = [site.window(0, 1) for site in sites if strand == "." or site.strand in (strand, ".")]
         n_near += len(
             overlapping([c.site for c in calls if c.strand == strand], pad(there, tolerance, genome.chrom_sizes))
         )

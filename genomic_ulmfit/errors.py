@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "DatasetError",
@@ -31,6 +32,17 @@ __all__ = [
 
 class GenomicUlmfitError(Exception):
     """Base of every error this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error come out of another process as it was: its class takes other arguments than its message."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[GenomicUlmfitError], args: tuple[Any, ...], fields: dict[str, Any]) -> GenomicUlmfitError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class FileFormatError(GenomicUlmfitError, ValueError):

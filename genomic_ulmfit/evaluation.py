@@ -19,6 +19,7 @@ from genomic_ulmfit.errors import DatasetError, UnknownClassError
 from genomic_ulmfit.net.ensemble import AnyClassifier
 from genomic_ulmfit.net.kinds import require_classifier
 from genomic_ulmfit.predict import predict_proba
+from genomic_ulmfit.stages import require_positive
 
 __all__ = ["Evaluation", "evaluate", "table"]
 
@@ -133,6 +134,7 @@ def evaluate(
         If a label is not one of the model's classes.
     """
     require_classifier(model)
+    require_positive(bootstraps=bootstraps)
     records = as_list(records)
     split = any("split" in record.annotations for record in records)
     scored = part(records, "test") if split else records

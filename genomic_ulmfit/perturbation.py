@@ -40,7 +40,7 @@ __all__ = ["Saliency", "mutagenesis", "records_at", "saliency"]
 _BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Saliency:
     """What perturbing one record shows.
 
@@ -122,8 +122,8 @@ def saliency(
         If `model` is no classifier.
     TypeError
         If `records` are no SeqRecords.
-    DatasetError
-        If a record is shorter than a replacement.
+    DatasetError, SequenceTooShortError
+        If a record is shorter than a replacement, or than k.
     UnknownClassError
         If there is no such class, or there are several to choose from.
     SettingError

@@ -69,6 +69,7 @@ def plot_scan(
     matplotlib Figure
         Two columns of a paper wide.
     """
+    sites, calls, genes = ([i for i in found if i.chrom == blocks[0].chrom] for found in (sites, calls, genes))
     figure = paper_figure(columns=2, height=3.0 if genes else 2.5)
     axes, *below = figure.subplots(
         1 + bool(genes), 1, sharex=True, squeeze=False, height_ratios=[4, 1] if genes else None
@@ -90,7 +91,7 @@ def plot_scan(
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=6)
     axes.spines[["top", "right"]].set_visible(False)
     for row in below:
-        _gene_arrows(row, [gene for gene in genes if gene.chrom == blocks[0].chrom], start, end)
+        _gene_arrows(row, genes, start, end)
     (below[0] if below else axes).set_xlabel(f"{blocks[0].chrom} (bp)")
     return paper_letters(figure)
 
@@ -229,8 +230,9 @@ def plot_baselines(scores: Mapping[str, Mapping[str, float]], *, xlabel: str = "
         axes.plot(list(found.values()), rows, marker, color=color, markersize=4, label=split, clip_on=False)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel=xlabel, ylim=(-0.6, len(names) - 0.4))
-    axes.set_xlim(min(0.0, *(value for found in scores.values() for value in found.values())), 1)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=6)
+    axes.set_xlim(min([0.0, *(value for found in scores.values() for value in found.values())]), 1)
+    if scores:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=6)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     return paper_letters(figure)

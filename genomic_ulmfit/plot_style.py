@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREEN", "LINES", "ORANGE", "PURPLE", "RED", "paper_figure", "paper_letters"]
+__all__ = ["BLUE", "GREEN", "LINES", "ORANGE", "PURPLE", "RED", "as_typed", "paper_figure", "paper_letters"]
 
 # Okabe & Ito's colours
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -23,11 +23,21 @@ def paper_figure(*, columns: int, height: float) -> Figure:
     return Figure(figsize=(_WIDTHS[columns], height), layout="constrained", dpi=300)
 
 
+def as_typed(figure: Figure) -> Figure:
+    """Show names as they are: those of users may hold dollar signs, which would be read as formulas."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text):
+            text.set_parse_math(False)
+    return figure
+
+
 def paper_letters(figure: Figure) -> Figure:
     """Set the letters of a finished figure: titles in 8 points, labels in 7, ticks and all other text in 6."""
     from matplotlib.text import Text
 
-    for text in figure.findobj(Text):
+    for text in as_typed(figure).findobj(Text):
         if isinstance(text, Text):
             text.set_fontsize(6)
     for axes in figure.axes:

@@ -211,10 +211,29 @@ def best_strand(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
     ------
     ScoreBlock
         The larger score of each bin; strand ".".
+
+    Raises
+    ------
+    SettingError
+        If two blocks that follow each other are no such pair.
     """
     pairs = iter(blocks)
-    for plus, minus in zip(pairs, pairs, strict=True):
+    for plus in pairs:
+        minus = next(pairs, None)
+        if minus is None or _stretch(plus) != _stretch(minus) or {plus.strand, minus.strand} != {"+", "-"}:
+            other = "nothing" if minus is None else _named(minus)
+            raise SettingError(
+                f"wanted pairs of both strands, as scan(strands='both') gives; after {_named(plus)} {other}"
+            )
         yield replace(plus, scores=np.fmax(plus.scores, minus.scores), strand=".")
+
+
+def _stretch(block: ScoreBlock) -> tuple[str, int, int, int]:
+    return block.chrom, block.start, block.end, block.step
+
+
+def _named(block: ScoreBlock) -> str:
+    return f"{block.chrom}:{block.start}-{block.end}({block.strand})"
 
 
 def step_for(model: AnyClassifier, step: int | None = None) -> int:

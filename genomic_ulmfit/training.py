@@ -131,8 +131,8 @@ def train_classifier(
         50 training records or more that all have one length, and else 1; a probe of up to 5,000 that have one length
         takes of the two what does better in cross-validation.
     checkpoint : str or Path, optional
-        Where to save, on Ctrl-C, the classifier that would have come out by then. A file that is there is replaced only
-        if it was saved so.
+        Where to save, on Ctrl-C, the classifier that would have come out by then; a probe, done in seconds, saves none.
+        A file that is there is replaced only if it was saved so.
     log : str or Path, optional
         CSV of the history, written anew after each epoch.
     drop_mult, seed, precision, device, progress
@@ -155,7 +155,7 @@ def train_classifier(
         If records have no labels or fewer than two classes; of a probe, if a class has one record only; of "auto", if
         no record says ``split=valid``.
     SettingError
-        If `method` is none of the three, or wants a language model and `model` is none.
+        If `method` is none of the three, or wants a language model and `model` is none; or a probe is to write a log.
     SequenceTooShortError
         If a record is shorter than k.
     SettingError
@@ -169,6 +169,8 @@ def train_classifier(
     require_positive(epochs=epochs, patience=patience, max_backprop_tokens=max_backprop_tokens, segments=segments)
     if batch_size is not None and batch_size < 2:
         raise SettingError(f"batch_size is {batch_size}, wanted 2 or more: batch norm learns nothing from one record")
+    if method == "probe" and log is not None:
+        raise SettingError("a probe has no epochs to log; wanted no log with it")
     if checkpoint is not None:
         require_free(checkpoint)
     if log is not None:

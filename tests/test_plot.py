@@ -17,6 +17,7 @@ from genomic_ulmfit.plot import (
     plot_scan,
     save_figure,
 )
+from genomic_ulmfit.report.pictures import draw_evaluations
 from tests.toy_models import CountGC
 
 
@@ -132,3 +133,19 @@ def test_the_lr_finder_s_curves_have_a_line_and_a_mark_each():
 def test_no_curve_of_the_lr_finder_is_refused(curves):
     with pytest.raises(SettingError, match="lr='auto'"):
         plot_lr_finder(curves)
+
+
+def test_sites_and_calls_of_other_chromosomes_are_not_drawn():
+    block = gu.ScoreBlock("chr1", 0, 10, np.array([0.1, 0.9], dtype=np.float32), 20, "+")
+    other = [gu.Interval("chr2", 5, 6, strand="+")]
+    bare, marked = plot_scan([block]), plot_scan([block], sites=other, calls=other, genes=other)
+    assert len(marked.axes) == len(bare.axes) and len(marked.axes[0].lines) == len(bare.axes[0].lines)
+
+
+@pytest.mark.parametrize("name", ["a$_$", "a$\\frac$", "<b>&"])
+def test_names_are_drawn_as_they_are_typed(name, tmp_path):
+    figure = plot_baselines({name: {name: 0.1}})
+    assert save_figure(figure, tmp_path / "x.svg").exists()
+    evaluation = {"mcc": 0.5, "intervals": {"mcc": [0.4, 0.6]}, "baselines": {name: {"mcc": 0.1}}}
+    assert as_svg(draw_evaluations({name: evaluation}), "x").startswith("<svg")
+    assert save_figure(plot_baselines({}), tmp_path / "y.svg").exists()

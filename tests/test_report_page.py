@@ -303,3 +303,18 @@ def test_stretches_have_a_margin_and_leave_long_gaps_out(tmp_path):
     found = stretches([read_scores(tmp_path / "t.bedgraph")], {"a": 40_500})
     assert [stretch.id for stretch in found] == ["a:0-10100(.)", "a:39000-40500(.)"]
     assert shown._GAP == 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("reads.fa", ">r1\nACGT\n>r1\nACGT\n", "two records are named 'r1'"),
+        ("protein.fa", ">r1\nMKVLEFPQ\n", "stand for no nucleotide"),
+        ("notes.2bit", "not a genome", "is not a FASTA, 2bit or GenBank file"),
+    ],
+)
+def test_sequence_that_is_no_genome_is_left_out_and_said(tmp_path, name, text, why):
+    (tmp_path / "s.bedgraph").write_text("chr1\t0\t10\t0.5\n")
+    (tmp_path / name).write_text(text)
+    made = gu.write_report(tmp_path, tmp_path / "page.html")
+    assert why in made.left[name] and name not in made.taken

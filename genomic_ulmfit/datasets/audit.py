@@ -83,6 +83,8 @@ def audit(
         If `records` are no SeqRecords.
     DatasetError
         If there are no records, one has no label, or there are fewer than two classes.
+    SettingError
+        If `k` is not 1 to 32.
     UnknownChromosomeError, OutOfRangeError
         If a place is not in the genome.
 

@@ -78,7 +78,8 @@ def described(record: SeqRecord, who: str) -> SeqRecord:
     """Return a copy whose annotations hold what the description and the id say, where they do not hold it yet."""
     a = record.annotations
     match = None if "chrom" in a else _PLACE.fullmatch(record.id or "")
-    said = {} if "label" in a else {key: value.strip('"') for key, value in _FIELD.findall(record.description) if value}
+    fields = {key: value.strip('"') for key, value in _FIELD.findall(record.description)}
+    said = {key: value for key, value in fields.items() if value and key not in a}
     if not match and not said:
         return record
     extra: dict[str, Any] = {"molecule_type": "DNA", **said, **a}

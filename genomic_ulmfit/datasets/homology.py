@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from Bio.Seq import Seq, reverse_complement
 
+from genomic_ulmfit.errors import SettingError
 from genomic_ulmfit.letters import base_codes
 
 __all__ = ["HomologyGroups", "KmerSet", "canonical_kmers", "homology_groups"]
@@ -175,7 +176,7 @@ def canonical_kmers(sequences: Iterable[str | Seq], k: int = 25) -> tuple[np.nda
 def _positions(sequences: Iterable[str | Seq], k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return canonical k-mers, where each starts in the sequences laid end to end, and where each sequence starts."""
     if not 1 <= k <= 32:
-        raise ValueError(f"k must be 1 to 32, got {k}")
+        raise SettingError(f"k is {k}, wanted 1 to 32")
     gap = np.full(1, 4, np.uint8)  # an unknown base before each sequence keeps k-mers from running across
     pieces = [np.concatenate([gap, base_codes(sequence)]) for sequence in sequences]
     codes = np.concatenate([gap, *pieces])

@@ -17,6 +17,7 @@ from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.datasets.homology import KmerSet
 from genomic_ulmfit.datasets.records import SPLITS, labels, letters, part, place
+from genomic_ulmfit.datasets.strategies import SHUFFLES
 from genomic_ulmfit.genome.algebra import count_overlaps
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
@@ -93,7 +94,7 @@ def shared_kmers(parts: Parts, k: int = 25) -> dict[str, dict[str, float]]:
 
 
 def overlaps(parts: Parts) -> dict[str, Any] | None:
-    """Count the records that share bases of the genome with another, whatever the strand.
+    """Count the records that share bases of the genome with another, whatever the strand; shuffled ones lie nowhere.
 
     Returns
     -------
@@ -102,7 +103,7 @@ def overlaps(parts: Parts) -> dict[str, Any] | None:
         many of them overlap another of their part. ``["across"]["test in train"]``: ``"records"``, how many of test
         overlap one of train, and ``"share"``, their share by class.
     """
-    places = {name: [place(record) for record in records] for name, records in parts.items()}
+    places = {name: [_place(record) for record in records] for name, records in parts.items()}
     placed = sum(interval is not None for found in places.values() for interval in found)
     if not placed:
         return None
@@ -117,7 +118,7 @@ def overlaps(parts: Parts) -> dict[str, Any] | None:
 def strangers(genome: Genome, records: Iterable[SeqRecord]) -> dict[str, Any]:
     """Count the records whose sequence is not what the genome has at their place.
 
-    Letters other than A, C, G and T in a record, as masks are, agree with anything.
+    Shuffled negatives have none. Letters other than A, C, G and T in a record, as masks are, agree with anything.
 
     Returns
     -------
@@ -130,10 +131,15 @@ def strangers(genome: Genome, records: Iterable[SeqRecord]) -> dict[str, Any]:
     UnknownChromosomeError, OutOfRangeError
         If a place is not in the genome.
     """
-    found = [(record, interval) for record in records if (interval := place(record)) is not None]
+    found = [(record, interval) for record in records if (interval := _place(record)) is not None]
     fetched = genome.fetch_many([interval for _, interval in found])
     wrong = [record.id for (record, _), other in zip(found, fetched, strict=True) if not _agree(record, other)]
     return {"checked": len(found), "mismatches": len(wrong), "first": wrong[0] if wrong else None}
+
+
+def _place(record: SeqRecord) -> Interval | None:
+    """Return where a record lies; a shuffled one has letters that lie nowhere, and says where they were taken from."""
+    return None if record.annotations.get("strategy") in SHUFFLES else place(record)
 
 
 def _text(record: SeqRecord) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from genomic_ulmfit.datasets.findings import NAMES
+from genomic_ulmfit.plot_style import as_typed
 from genomic_ulmfit.report.browser import BLUE, RED
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def draw_evaluations(evaluations: Mapping[str, Mapping[str, Any]]) -> Figure:
     axes.set_xlim(min(0.0, *(row[1] or 0.0 for row in rows), *(low or 0.0 for row in rows for low in row[2] or ())), 1)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    return figure
+    return as_typed(figure)
 
 
 def draw_history(stage: Mapping[str, Any]) -> Figure:
@@ -83,7 +84,7 @@ def draw_history(stage: Mapping[str, Any]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
     panels[-1].set_xlabel(f"epoch (the weights are those of epoch {best})")
-    return figure
+    return as_typed(figure)
 
 
 def _lines(axes: Axes, history: Sequence[Mapping[str, float]], lines: Mapping[str, tuple[str, str, str]]) -> None:

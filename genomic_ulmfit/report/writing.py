@@ -15,7 +15,7 @@ from typing import Any
 
 from genomic_ulmfit import __version__
 from genomic_ulmfit.datasets.audit import audit
-from genomic_ulmfit.errors import DatasetError, SettingError, UnknownChromosomeError
+from genomic_ulmfit.errors import DatasetError, GenomicUlmfitError, SettingError, UnknownChromosomeError
 from genomic_ulmfit.files import replacing, require_place
 from genomic_ulmfit.genome.algebra import merge, overlapping, pad
 from genomic_ulmfit.genome.intervals import Interval
@@ -186,10 +186,13 @@ def _genome_of(
             raise UnknownChromosomeError(chrom, list(opened.chrom_sizes), "the genome must name it as the tracks do")
         return opened
     for path in run.genomes:
-        opened = Genome(path)
-        if chroms and chroms <= set(opened.chrom_sizes):
-            return opened
-        run.left[path.name] = "sequence without labels, but not of the chromosomes of the tracks"
+        try:
+            opened = Genome(path)
+            if chroms and chroms <= set(opened.chrom_sizes):
+                return opened
+            run.left[path.name] = "sequence without labels, but not of the chromosomes of the tracks"
+        except (GenomicUlmfitError, OSError) as error:
+            run.left[path.name] = str(error)
         del run.taken[path.name]
     if chroms:
         notes.append("No genome was found beside the tracks or given (--genome): they are shown without the sequence.")

@@ -23,7 +23,7 @@ from genomic_ulmfit.genome.sequences import Genome
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig
 from genomic_ulmfit.net.engine import Precision
 from genomic_ulmfit.net.kmers import KmerVocab
-from genomic_ulmfit.stages import settings_of
+from genomic_ulmfit.stages import require_positive, settings_of
 from genomic_ulmfit.tuning.bench import Bench, Candidate, How
 from genomic_ulmfit.tuning.report import TuningReport
 from genomic_ulmfit.tuning.rounds import Rounds
@@ -70,10 +70,10 @@ def tune(
     vocabs : iterable of (int, int)
         k and stride.
     drop_mults : iterable of float, optional
-        Factors on the classifier's dropouts; the config's and 0.5 if not given.
+        Factors on the classifier's dropouts; the config's and 0.5 if not given. A probe has none: the config's alone.
     lrs : iterable of float or None
         Peak rates of the classifier; None is the default of `train_classifier`.
-    config : AWDLSTMConfig or {"small", "base"}
+    config : AWDLSTMConfig or {"small", "medium", "base"}
         Sizes, and the language model's dropouts.
     budget_minutes : float
         Wall time. Speed is measured first, and turns it into bases.
@@ -111,11 +111,14 @@ def tune(
     SettingError
         If there is nothing to tune, a value is not allowed, the budget is too small for one candidate, or `results`
         holds runs of other data or settings.
-    FileFormatError
-        If `results` is no report of a tuning.
+    FileFormatError, FileNotFoundError
+        If `results` is no report of a tuning, or has no folder.
     """
     settings = settings_of(config, None)
-    candidates = _candidates(vocabs, drop_mults, lrs, settings)
+    require_positive(epochs=epochs, batch_size=batch_size)
+    if drop_mults is None:
+        drop_mults = (settings.drop_mult,) if method == "probe" else (settings.drop_mult, 0.5)
+    candidates = _candidates(vocabs, tuple(drop_mults), lrs, settings)
     if not budget_minutes > 0 or seeds < 1:
         raise SettingError(f"budget_minutes is {budget_minutes} and seeds {seeds}, wanted more than 0 of both")
     records, opened = as_list(records), _opened(genomes)
@@ -142,12 +145,11 @@ def tune(
 
 def _candidates(
     vocabs: Iterable[tuple[int, int]],
-    drop_mults: Iterable[float] | None,
+    factors: Iterable[float],
     lrs: Iterable[float | None],
     config: AWDLSTMConfig,
 ) -> list[Candidate]:
     """Return all combinations, the default first, then by drop_mult: a language model serves them all."""
-    factors = (config.drop_mult, 0.5) if drop_mults is None else tuple(drop_mults)
     pairs, rates = list(vocabs), list(lrs)
     for factor in factors:
         settings_of(config, factor)  # it refuses what is no factor

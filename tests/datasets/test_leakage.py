@@ -121,3 +121,12 @@ def test_sequences_are_looked_up_in_the_genome_on_their_strand_with_masks():
 def test_a_place_outside_the_genome_is_refused(place, error):
     with pytest.raises(error):
         strangers(GENOME, [record("GTTA", place=place)])
+
+
+def test_a_shuffled_record_lies_nowhere():
+    genome = Genome({"c": "ACGTTGCAACGGTTAACC"})
+    windows = [record("ACGTTG", place=("c", 0, "+")), record("TTGCAA", place=("c", 3, "+"))]
+    for one in windows:
+        one.annotations["strategy"] = "shuffle"
+    assert strangers(genome, windows)["checked"] == 0
+    assert overlaps({"train": windows[:1], "test": windows[1:]}) is None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import string
 import warnings
 
 import pytest
+from Bio import SeqIO
 from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 from hypothesis import given
@@ -360,3 +362,17 @@ def test_a_set_that_nothing_can_be_learnt_from_is_refused():
         require_labels([])
     with pytest.raises(DatasetError, match=r"record 2 \('r1'\) has no label"):
         require_labels([record(), record(label=None)])
+
+
+def test_what_a_description_says_beside_a_label_set_in_python_is_kept():
+    text = ">a split=test group=g1 label=z\nACGT\n>b split=train\nACGA\n"
+    records = list(SeqIO.parse(io.StringIO(text), "fasta"))
+    for one in records:
+        one.annotations["label"] = one.id
+    first, second = read_dataset(records)
+    assert {key: first.annotations[key] for key in ("label", "split", "group")} == {
+        "label": "a",
+        "split": "test",
+        "group": "g1",
+    }
+    assert (second.annotations["label"], second.annotations["split"]) == ("b", "train")

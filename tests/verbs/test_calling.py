@@ -126,3 +126,28 @@ def test_wrong_samples_are_refused(genome):
         gu.false_discovery(_model(), genome, [], bp=1, sample_bp=0)
     with pytest.raises(DatasetError, match="no window"):
         gu.false_discovery(_model(), gu.Genome({"c": "N" * 100}), [], bp=1)
+
+
+def test_a_site_without_strand_fits_calls_of_both(genome):
+    sites = [gu.Interval("chr1", at + 3, at + 4) for at in range(250, 10_000, 500)]
+    found, written = _rate(genome, sites=sites, tolerance=10)
+    near = [c for c in written.calls if any(abs(c.summit - s.start) <= 10 for s in sites)]
+    assert 15 < len(near) < len(written.calls)
+    assert found.n_far == len(written.calls) - len(near)
+
+
+def test_blocks_that_are_no_pair_and_tracks_without_scores_are_refused(tmp_path):
+    def block(start, strand):
+        return gu.ScoreBlock("chr1", start, 10, np.array([0.1, 0.9], dtype=np.float32), start + 20, strand)
+
+    plus, minus, elsewhere = block(0, "+"), block(0, "-"), block(100, "-")
+    for blocks in ([plus, elsewhere], [plus, plus], [plus, minus, plus]):
+        with pytest.raises(SettingError, match="wanted pairs of both strands"):
+            list(gu.best_strand(blocks))
+        with pytest.raises(SettingError, match="wanted pairs of both strands"):
+            gu.write_scan(blocks, {".": tmp_path / "x.bg"}, calls=False)
+    (better,) = gu.best_strand([minus, plus])
+    assert (better.start, better.strand) == (0, ".")
+    with pytest.raises(SettingError, match=r"no scores of strand \+ came to write, only of \."):
+        gu.write_scan([better], {"+": tmp_path / "x.bg"})
+    assert not list(tmp_path.iterdir())

@@ -394,6 +394,11 @@ def test_numbers_of_numpy_are_numbers(language_model, method, tmp_path):
     assert (loaded.anchor, loaded.card["stages"][-1]["seed"]) == (3, 3)
 
 
+def test_a_probe_has_no_log(language_model, tmp_path):
+    with pytest.raises(SettingError, match="no epochs to log"):
+        gu.train_classifier(language_model, few(4, 4, None), method="probe", log=tmp_path / "x.csv", **QUIET)
+
+
 def test_records_that_are_all_alike_teach_a_probe_nothing(language_model):
     records = [labelled("ACGT" * 8, name) for name in ["a", "b"] * 5]
     with pytest.raises(DatasetError, match="reads all records alike"):

@@ -352,7 +352,7 @@ def test_a_trial_measures_something(gc_records):
 
 
 def test_the_default_is_listed_first_and_dropout_varies_slowest():
-    found = _candidates([(5, 2), (3, 1), (5, 2)], None, [None], TINY)
+    found = _candidates([(5, 2), (3, 1), (5, 2)], [TINY.drop_mult, 0.5], [None], TINY)
     assert found == [DEFAULT, OTHER, FOURTH, THIRD]
 
 
