@@ -54,7 +54,8 @@ class Thawed(nn.Module):
         if self.max_backprop is None or int(lengths.max()) <= self.max_backprop:
             return ids, lengths, None
         n_past = (lengths - self.max_backprop).clamp(min=0)
-        return last_kmers(ids, n_past), lengths - n_past, read_past(self.net.encoder, ids, n_past, lengths)
+        left = lengths - n_past
+        return last_kmers(ids, n_past, left), left, read_past(self.net.encoder, ids, n_past, lengths)
 
     def below(self, ids: Tensor, lengths: Tensor, past: Before | None = None) -> tuple[Tensor, Tensor]:
         """Run the frozen layers.
@@ -184,10 +185,9 @@ def read_past(encoder: AWDLSTM, ids: Tensor, n_past: Tensor, lengths: Tensor) ->
     return Before([(h_[None], c_[None]) for h_, c_ in zip(h, c, strict=True)], pooled)
 
 
-def last_kmers(ids: Tensor, n_past: Tensor) -> Tensor:
-    """Return `ids` (batch, time) from `n_past` (batch,) on, each row moved to the left; what follows is padding."""
-    width = ids.shape[1] - int(n_past.min())
-    columns = n_past[:, None] + torch.arange(width, device=ids.device)
+def last_kmers(ids: Tensor, n_past: Tensor, n_left: Tensor) -> Tensor:
+    """Return the `n_left` (batch,) k-mers of `ids` (batch, time) from `n_past` (batch,) on, padded on the right."""
+    columns = n_past[:, None] + torch.arange(int(n_left.max()), device=ids.device)
     return ids.gather(1, columns.clamp(max=ids.shape[1] - 1))
 
 

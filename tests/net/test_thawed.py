@@ -40,6 +40,15 @@ def test_a_forward_pass_is_that_of_the_plain_net(ids, pool, max_backprop, n_froz
         torch.testing.assert_close(Thawed(model, n_frozen, max_backprop)(ids, LENGTHS).logits, expected)
 
 
+@pytest.mark.parametrize("max_backprop", [1, 12, 29])
+def test_no_more_is_read_with_gradients_than_asked_however_lengths_differ(ids, max_backprop):
+    read, left, past = Thawed(classifier(), 0, max_backprop).cut(ids, LENGTHS)
+    assert read.shape == (5, max_backprop) and past is not None
+    assert left.tolist() == [min(n, max_backprop) for n in LENGTHS.tolist()]
+    for row, whole, n, cut in zip(read, ids, LENGTHS.tolist(), left.tolist(), strict=True):
+        assert row[:cut].tolist() == whole[n - cut : n].tolist()
+
+
 def gradients(model: Classifier, loss: torch.Tensor) -> list[torch.Tensor]:
     return list(torch.autograd.grad(loss, list(model.parameters())))
 
