@@ -95,13 +95,15 @@ class OutOfRangeError(GenomicUlmfitError, IndexError):
         The interval, 0-based half-open.
     size : int
         Length of the chromosome in bp.
+    hint : str, optional
+        What to do.
     """
 
-    def __init__(self, chrom: str, start: int, end: int, size: int) -> None:
+    def __init__(self, chrom: str, start: int, end: int, size: int, hint: str = "") -> None:
         self.chrom, self.start, self.end, self.size = chrom, start, end, size
         super().__init__(
             f"interval {chrom}:{start}-{end} (0-based, half-open) is not inside {chrom}, which is {size} bp long: "
-            "wanted 0 <= start < end <= size"
+            f"wanted 0 <= start < end <= size{hint and '; '}{hint}"
         )
 
 

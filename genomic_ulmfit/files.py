@@ -19,6 +19,8 @@ __all__ = ["existing", "is_bgzip", "is_gzip", "leftovers", "open_text", "replaci
 # The empty block that ends a file, as the SAM specification gives it.
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
+_BGZIP_HEAD = 18  # bytes of a block's header, the last two its size less one
+
 
 def existing(path: str | Path) -> Path:
     """Return `path` as a Path, refusing what is not a readable file.
@@ -51,16 +53,29 @@ def is_gzip(path: str | Path) -> bool:
 def is_bgzip(path: str | Path) -> bool:
     """Tell bgzip files from other gzip files by the extra field of their first block."""
     with open(path, "rb") as handle:
-        head = handle.read(16)
-    return head[:3] == b"\x1f\x8b\x08" and bool(head[3:4]) and head[3] & 4 == 4 and head[12:14] == b"BC"
+        return _is_bgzip_head(handle.read(_BGZIP_HEAD))
+
+
+def _is_bgzip_head(head: bytes) -> bool:
+    return len(head) == _BGZIP_HEAD and head[:3] == b"\x1f\x8b\x08" and head[3] & 4 == 4 and head[12:14] == b"BC"
 
 
 def _ends_as_bgzip(path: str | Path) -> bool:
-    """Tell a whole bgzip file from one that was cut between two blocks, which reads as a shorter one."""
+    """Tell a whole bgzip file from one that was cut between two blocks, which reads as a shorter one.
+
+    What goes on as plain gzip, or is padded, is not cut off.
+    """
     with open(path, "rb") as handle:
         handle.seek(0, os.SEEK_END)
         handle.seek(-min(handle.tell(), len(_BGZIP_END)), os.SEEK_END)
-        return handle.read() == _BGZIP_END
+        if handle.read() == _BGZIP_END:
+            return True
+        handle.seek(0)
+        while head := handle.read(_BGZIP_HEAD):
+            if not _is_bgzip_head(head):
+                return True
+            handle.seek(int.from_bytes(head[16:18], "little") + 1 - len(head), os.SEEK_CUR)
+    return False
 
 
 @contextmanager
@@ -73,7 +88,9 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
         If the file is not text, or its gzip stream is cut off or damaged.
     """
     if is_bgzip(existing(path)) and not _ends_as_bgzip(path):
-        raise FileFormatError(path, "is cut off: the mark with which bgzip ends a file is not there")
+        raise FileFormatError(
+            path, "is cut off, or ends without the mark that bgzip puts there; copy it again, or unpack it and bgzip it"
+        )
     opener = gzip.open if is_gzip(path) else open
     try:
         with opener(path, "rt", encoding="utf-8-sig") as handle:
@@ -85,7 +102,7 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
 
 
 def require_place(path: str | Path) -> Path:
-    """Return where a file to make goes, the target of a link; refuse what can't be one: at the door, before long work.
+    """Return where a file to make goes, the target of a link; refuse what can't be made: at the door, before long work.
 
     Raises
     ------
@@ -94,16 +111,20 @@ def require_place(path: str | Path) -> Path:
     IsADirectoryError, FileExistsError
         If `path` is a folder, or a device or pipe, which a file would take the place of.
     """
-    path = Path(path)
-    if path.is_dir():
+    place = _place(path)
+    if place.is_dir():
         raise IsADirectoryError(f"{path} is a folder, wanted the name of a file to make")
-    if path.exists() and not path.is_file():
+    if place.exists() and not place.is_file():
         raise FileExistsError(f"{path} is a device or a pipe, wanted the name of a file to make")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{path}: the folder {path.parent} can't be written to")
-    return path.resolve() if path.is_symlink() else path
+    if not place.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {place.parent} does not exist")
+    if not os.access(place.parent, os.W_OK):
+        raise PermissionError(f"{path}: the folder {place.parent} can't be written to")
+    return place
+
+
+def _place(path: str | Path) -> Path:
+    return Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
 
 
 @contextmanager
@@ -125,8 +146,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     OSError
         If no file can be made there, as from `require_place`.
     """
-    path = require_place(path)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=path.name, dir=path.parent)
+    place = require_place(path)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=Path(path).name, dir=place.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -134,7 +155,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # mkstemp makes files private; a result is an ordinary file
-        temporary.replace(path)
+        temporary.replace(place)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -176,17 +197,23 @@ def _compress(plain: Path, packed: Path, path: Path, columns: dict[str, Any]) ->
     verbosity = pysam.set_verbosity(0)  # what htslib says of the first try, the second puts right
     try:
         for suffix, other in ((".tbi", ".csi"), (".csi", ".tbi")):
-            with suppress(OSError), replacing(f"{path}{suffix}") as index:
-                pysam.tabix_index(str(packed), index=str(index), csi=suffix == ".csi", force=True, **columns)
+            with suppress(_NoIndexError), replacing(f"{path}{suffix}") as index:
+                try:
+                    pysam.tabix_index(str(packed), index=str(index), csi=suffix == ".csi", force=True, **columns)
+                except OSError as error:
+                    raise _NoIndexError from error
                 Path(f"{path}{other}").unlink(missing_ok=True)
                 return
     finally:
         pysam.set_verbosity(verbosity)
-    plain_name = path.with_suffix("").suffix
-    raise FileFormatError(path, f"rows can't be indexed, since they aren't sorted; sort them, or write a {plain_name}")
+    advice = f"sort them, make room, or write a {path.with_suffix('').suffix}"
+    raise FileFormatError(path, f"rows can't be indexed: they aren't sorted, or the disk is full; {advice}")
+
+
+class _NoIndexError(Exception):
+    """htslib could not make an index; it doesn't say why."""
 
 
 def leftovers(path: str | Path) -> list[Path]:
     """Return the temporary files beside `path` that `replacing(path)` left behind where its process was killed."""
-    path = Path(path)
-    return sorted(path.parent.glob(f".????????{glob.escape(path.name)}"))
+    return sorted(_place(path).parent.glob(f".????????{glob.escape(Path(path).name)}"))

@@ -27,8 +27,10 @@ def as_typed(figure: Figure) -> Figure:
     """Show names as they are: those of users may hold dollar signs, which would be read as formulas."""
     from matplotlib.text import Text
 
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    powers = {label for axis in axes if axis.get_scale() == "log" for label in axis.get_ticklabels(which="both")}
     for text in figure.findobj(Text):
-        if isinstance(text, Text):
+        if isinstance(text, Text) and text not in powers:  # of ten, which are formulas
             text.set_parse_math(False)
     return figure
 

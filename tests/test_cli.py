@@ -569,6 +569,9 @@ def test_folders_pipes_and_devices_are_refused_before_the_work(built, tmp_path, 
 def test_a_link_stays_and_what_it_leads_to_is_replaced(built, tmp_path, capsys):
     (tmp_path / "real.tsv").write_text("old")
     (tmp_path / "link.tsv").symlink_to(tmp_path / "real.tsv")
+    (tmp_path / "roc.png").symlink_to(tmp_path / "blob")
+    evaluate = ["evaluate", built / "clf.safetensors", built / "data.fa", "--roc-plot", tmp_path / "roc.png"]
+    assert run(capsys, *evaluate)[0] == 0 and (tmp_path / "blob").read_bytes().startswith(b"\x89PNG")
     assert run(capsys, "predict", built / "clf.safetensors", built / "data.fa", "-o", tmp_path / "link.tsv")[0] == 0
     assert (tmp_path / "link.tsv").is_symlink() and (tmp_path / "real.tsv").read_text().startswith("id\t")
 
@@ -588,7 +591,7 @@ def test_what_is_drawn_must_be_named_as_the_genome_is_and_is_read_before_the_sca
 
 def test_typed_regions_know_aliases_and_mistyped_files_are_files(built, tmp_path, capsys):
     aliases = tmp_path / "aliases.tsv"
-    aliases.write_text("one\tchr1\n")
+    aliases.write_text("one\tchr1\ntwo\tchr2\n")  # of a whole genome, of which there is a part
     scan = ["scan", built / "clf.safetensors", built / "genome.fa", "-o", tmp_path / "x.bdg", "--regions"]
     assert run(capsys, *scan, "one:1-300", "--aliases", aliases, "--plot", tmp_path / "x.png")[0] == 0
     assert (tmp_path / "x.bdg").read_text().startswith("chr1\t")

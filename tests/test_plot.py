@@ -149,3 +149,13 @@ def test_names_are_drawn_as_they_are_typed(name, tmp_path):
     evaluation = {"mcc": 0.5, "intervals": {"mcc": [0.4, 0.6]}, "baselines": {name: {"mcc": 0.1}}}
     assert as_svg(draw_evaluations({name: evaluation}), "x").startswith("<svg")
     assert save_figure(plot_baselines({}), tmp_path / "y.svg").exists()
+
+
+def test_powers_of_ten_stay_formulas(tmp_path):
+    curve = {"rates": [1e-4, 1e-3, 1e-2, 1e-1], "losses": [3.0, 2.0, 1.0, 2.0], "chosen": 1e-2}
+    figure = plot_lr_finder([curve])
+    save_figure(figure, tmp_path / "lr.svg")
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log"
+    assert all(label.get_parse_math() for label in axes.get_xticklabels() if label.get_text())
+    assert not axes.title.get_parse_math()

@@ -108,6 +108,7 @@ def test_the_same_folder_gives_the_same_bytes(written, text):
 def test_a_page_inside_the_folder_is_not_about_itself(tmp_path):
     folder = fill_tracks(tmp_path / "run")
     first = gu.write_report(folder, folder / "report.html").page.read_bytes()
+    assert main(["report", str(folder), "-o", str(folder / "report.html")]) == 0  # a page may take a page's place
     second = gu.write_report(folder, folder / "report.html")
     assert second.page.read_bytes() == first
     assert second.left == {}

@@ -64,6 +64,7 @@ __all__ = [
 
 
 _CALLS = ("bed", "narrowpeak")
+_OF_FILES = (".bed", ".gb", ".gbk", ".gff", ".gff3", ".gtf", ".gz", ".narrowpeak", ".tsv", ".txt")
 
 
 class Size(StrEnum):
@@ -214,16 +215,15 @@ def track_files(output: Path, strands: Strands) -> dict[str, Path]:
 
 def load_regions(text: str, genomes: Iterable[gu.Genome], *, summits: bool = False) -> list[gu.Interval]:
     """Read a file of intervals (or their summits, where it has them), or a typed region of one of the genomes."""
-    if Path(text).exists() or Path(text).suffix in (".bed", ".gz", ".narrowPeak"):
+    if Path(text).exists() or Path(text).suffix.lower() in _OF_FILES:
         intervals = read_sites(text) if summits else gu.read_intervals(text)
         if not intervals:
             raise FileFormatError(text, "holds no intervals")
         return intervals
     sizes: dict[str, int] = {}
     for genome in genomes:
-        sizes |= genome.chrom_sizes | {alias: genome.chrom_sizes[name] for alias, name in genome.aliases.items()}
-    if ":" not in text and text not in sizes and Path(text).suffix:
-        raise FileNotFoundError(f"{text}: no such file, and no chromosome's name either")
+        known = genome.chrom_sizes
+        sizes |= known | {alias: known[name] for alias, name in genome.aliases.items() if name in known}
     return [gu.Interval.from_region(text, sizes or None)]
 
 

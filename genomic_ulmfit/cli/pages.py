@@ -38,8 +38,8 @@ def report(
     Example: genomic-ulmfit report demo/ -o report.html
     """
     check_outputs(output, inputs=[genome, sites, regions])
-    if output.exists() and output.suffix not in (".html", ".htm"):
-        raise SettingError(f"{output} is there already and is no page; name a file that ends in .html")
+    if output.exists() and not output.read_bytes().lstrip()[:9].lower() == b"<!doctype":
+        raise SettingError(f"{output} is there already and is no page; name another file")
     intervals = None
     if regions is not None:
         intervals = gu.read_intervals(regions) if Path(regions).exists() else [gu.Interval.from_region(regions)]

@@ -54,7 +54,11 @@ def read_table(path: Path, header: str, needed: Sequence[str]) -> Iterator[SeqRe
                 table = pd.read_csv(
                     handle, sep=separator, dtype=str, na_filter=False, index_col=False, skipinitialspace=True
                 )
-        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        except pd.errors.ParserWarning as error:
+            raise FileFormatError(
+                path, "not a table with one record a row: rows have more fields than names"
+            ) from error
+        except pd.errors.ParserError as error:
             raise FileFormatError(
                 path, f"not a table with one record a row ({' '.join(str(error).split())})"
             ) from error

@@ -307,7 +307,8 @@ def _genes(genome: Genome, genes: Any) -> list[Interval]:
     named = genome.named(read(genes, aliases=genome.aliases), "genes")
     for gene in named:
         if gene.length and not genome.holds(gene):
-            raise OutOfRangeError(gene.chrom, gene.start, gene.end, genome.chrom_sizes[gene.chrom])
+            hint = "if the chromosome is a circle, say so with Genome(circular=), on the command line --circular"
+            raise OutOfRangeError(gene.chrom, gene.start, gene.end, genome.chrom_sizes[gene.chrom], hint)
     return linear_parts(named, genome.chrom_sizes)
 
 

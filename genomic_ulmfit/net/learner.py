@@ -83,9 +83,13 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse settings that no training has."""
         check_precision(self.precision)
-        if isinstance(self.lr, str) and self.lr != "auto":
-            raise SettingError(f"lr is {self.lr!r}, wanted a number or 'auto'")
-        if not isinstance(self.lr, str) and not 0 < self.lr < math.inf:
+        if self.lr == "auto":
+            return
+        try:
+            object.__setattr__(self, "lr", float(self.lr))  # fastai takes NumPy's numbers for arrays
+        except (TypeError, ValueError):
+            raise SettingError(f"lr is {self.lr!r}, wanted a number or 'auto'") from None
+        if not 0 < self.lr < math.inf:
             raise SettingError(f"lr is {self.lr}, wanted a number above 0")
 
     def weakened(self, factor: float) -> Recipe:

@@ -132,7 +132,10 @@ def write_report(
     opened = _genome_of(run, tracks, genome, notes)
     if opened is not None and sites is not None:
         of_sites = (track for track in tracks if isinstance(track, FeatureTrack) and track.role == "sites")
-        opened.named((site for track in of_sites for site in track.intervals), "true sites")
+        there = {site.chrom for track in of_sites for site in track.intervals}
+        if there and there.isdisjoint(opened.chrom_sizes):
+            hint = f"{sites} must name chromosomes as the tracks do"
+            raise UnknownChromosomeError(min(there), list(opened.chrom_sizes), hint)
     ranking = rank(*_calls_and_sites(tracks, run.scores), run.scores)
     browser, locus = _browser(run, tracks, opened, ranking, regions, notes)
     page = _page(run, tracks, opened, ranking, browser, title or f"Run: {folder.resolve().name}", notes)

@@ -15,6 +15,7 @@ from Bio.Seq import Seq
 from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.errors import FileFormatError, OutOfRangeError, UnknownChromosomeError
+from genomic_ulmfit.files import open_text
 from genomic_ulmfit.genome.algebra import to_bedtool
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sequences import Genome
@@ -307,5 +308,19 @@ def test_a_bgzipped_file_that_was_cut_between_two_blocks_is_refused(tmp_path):
     assert Genome(packed).chrom_sizes == {"a": 4000 * 72}
     second = whole.index(whole[:4], 1)  # where a block begins
     packed.write_bytes(whole[:second])
-    with pytest.raises(FileFormatError, match="is cut off: the mark with which bgzip ends a file"):
+    with pytest.raises(FileFormatError, match="is cut off, or ends without the mark"):
         Genome(packed)
+
+
+def test_what_goes_on_behind_bgzip_is_no_damage(tmp_path):
+    plain, packed = tmp_path / "x.fa", tmp_path / "x.fa.gz"
+    plain.write_text(">a\nACGT\n")
+    pysam.tabix_compress(str(plain), str(packed))
+    whole = packed.read_bytes()
+    for more, sizes in ((gzip.compress(b">b\nAC\n"), {"a": 4, "b": 2}), (b"", {"a": 4})):
+        packed.write_bytes(whole + more)
+        with open_text(packed) as handle:
+            assert handle.read().count(">") == len(sizes)
+    packed.write_bytes(whole[:-28])
+    with pytest.raises(FileFormatError, match="without the mark that bgzip puts there"), open_text(packed):
+        pass

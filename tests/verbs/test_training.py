@@ -119,6 +119,7 @@ def test_a_misspelt_region_to_exclude_is_refused(periodic):
         ({"c": "ACGTACGTA" * 9}, {"bptt": 0}, SettingError),
         ({"c": "ACGTACGTA" * 9}, {"lr": 0}, SettingError),
         ({"c": "ACGTACGTA" * 9}, {"lr": "Auto"}, SettingError),
+        ({"c": "ACGTACGTA" * 9}, {"lr": None}, SettingError),
         ({"c": "ACGTACGTA" * 9}, {"precision": "half"}, SettingError),
     ],
 )
@@ -389,7 +390,9 @@ def test_numbers_of_numpy_are_numbers(language_model, method, tmp_path):
     records = few(6, 6, None)
     for record in records:
         record.annotations["anchor"] = np.int64(3)
-    made = gu.train_classifier(language_model, records, method=method, epochs=np.int64(1), seed=np.int64(3), **QUIET)
+    made = gu.train_classifier(
+        language_model, records, method=method, epochs=np.int64(1), seed=np.int64(3), lr=np.float64(1e-3), **QUIET
+    )
     loaded = gu.load(gu.save(made, tmp_path / "c.safetensors"))
     assert (loaded.anchor, loaded.card["stages"][-1]["seed"]) == (3, 3)
 
