@@ -35,7 +35,7 @@ RUNS = Path(__file__).parent / "runs"
 QUICK_RUNS = Path(__file__).parent / "quick"
 MEMBERS = "members"  # below the runs: the probabilities of single classifiers, which ensembles share; not committed
 VALID_SHARE = 4  # a quarter as many labels more choose the epoch, as docs/training.md has it
-MANY_CLASSES, FEWER_DRAWS = 10, 100  # as when a draw of 100 classes took .2 s; now .02
+MANY_CLASSES, FEWER_DRAWS = 10, 100  # as when a draw of 100 classes took .2 s, not .02
 QUICK_LABELS, QUICK_SCORED = 40, 80
 
 # CPU seconds of a run with one language model, fixed and for each training record, scoring and bootstrap included:
