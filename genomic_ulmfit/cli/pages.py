@@ -38,7 +38,7 @@ def report(
     Example: genomic-ulmfit report demo/ -o report.html
     """
     check_outputs(output, inputs=[genome, sites, regions])
-    if output.exists() and not output.read_bytes().lstrip()[:9].lower() == b"<!doctype":
+    if output.exists() and not _is_page(output):
         raise SettingError(f"{output} is there already and is no page; name another file")
     intervals = None
     if regions is not None:
@@ -51,3 +51,8 @@ def report(
         typer.echo(note)
     for name, why in made.left.items():
         typer.echo(f"not taken: {name}: {why}")
+
+
+def _is_page(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        return handle.read(64).lstrip().lower().startswith(b"<!doctype")
