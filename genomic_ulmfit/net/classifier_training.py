@@ -342,6 +342,10 @@ class _ClassifierSteps(Steps):
         self.seen: list[tuple[Tensor, Tensor]] = []
         self.valid_row: dict[str, float] = {}
 
+    def before_batch(self) -> None:
+        """Give back what batches of other lengths have left."""
+        self.tidy()
+
     def after_pred(self) -> None:
         self.output = self.learn.pred
         self.learn.pred = self.output.logits

@@ -130,7 +130,7 @@ def learning(
 
     device = best_device(recipe.device)
     steps = _as_callback(make_steps(recipe))
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), recycled_memory():
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(), recycled_memory() as tidy:
         torch.manual_seed(recipe.seed)
         learner = Learner(
             DataLoaders(train, valid if valid is not None else [], device=device),
@@ -144,6 +144,7 @@ def learning(
             path=folder,
         )
         learner.logger = lambda _: None
+        steps.tidy = tidy
         try:
             yield learner, steps
         finally:
@@ -276,6 +277,7 @@ class Steps:
     learn: Any
     training: bool
     trying = False  # steps that will be taken back
+    tidy: Callable[[], None]  # of the memory that is kept from step to step
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

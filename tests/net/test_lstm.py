@@ -1,6 +1,7 @@
 """Oracle: torch's own LSTM layer and its autograd."""
 
 import dataclasses
+import sys
 
 import pytest
 import torch
@@ -173,6 +174,18 @@ def test_the_same_seed_drops_the_same_in_float32_and_bf16(monkeypatch):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits.append(model(ids).logits.float().flatten())
     assert torch.cosine_similarity(*logits, dim=0) > 0.999
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc/self/statm")
+def test_what_is_kept_is_given_back_at_twice_what_a_step_takes(monkeypatch):
+    held, given_back = [0], []
+    monkeypatch.setattr(memory, "resident", lambda: held[0])
+    with memory.recycled_memory() as tidy:
+        monkeypatch.setattr(memory, "_set", given_back.append)
+        for now, expected in ((10, 0), (19, 0), (20, 0), (21, 1), (8, 1), (20, 1), (21, 2), (15, 2), (29, 2), (31, 3)):
+            held[0] = now
+            tidy()
+            assert len(given_back) == expected, now
 
 
 def test_memory_is_recycled_only_where_the_c_library_can(monkeypatch):
