@@ -56,9 +56,8 @@ def card_text(model: LanguageModel | AnyClassifier) -> str:
         return "\n".join([f"ensemble of {len(members)} classifiers: the mean of their probabilities", *parts])
     card = model.card
     title = ": ".join(card[key] for key in ("name", "summary") if key in card)
-    facts = {
-        shown: str(card[key]) for key, shown in {"made_from": "made from", **PUBLISHED}.items() if key in card
-    } | _facts(model)
+    names = {"made_from": "made from"} | PUBLISHED
+    facts = {shown: str(card[key]) for key, shown in names.items() if key in card} | _facts(model)
     blocks = [
         title,
         _paragraphs(facts),

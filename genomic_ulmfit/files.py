@@ -18,7 +18,6 @@ __all__ = ["existing", "is_bgzip", "is_gzip", "leftovers", "open_text", "replaci
 
 # The empty block that ends a file, as the SAM specification gives it.
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-
 _BGZIP_HEAD = 18  # bytes of a block's header, the last two its size less one
 
 

@@ -233,7 +233,7 @@ def _stretch(block: ScoreBlock) -> tuple[str, int, int, int]:
 
 
 def _named(block: ScoreBlock) -> str:
-    return f"{block.chrom}:{block.start}-{block.end}({block.strand})"
+    return Interval(block.chrom, block.start, block.end, strand=block.strand).id
 
 
 def step_for(model: AnyClassifier, step: int | None = None) -> int:
