@@ -14,7 +14,17 @@ from typing import Any, TextIO
 
 from genomic_ulmfit.errors import FileFormatError
 
-__all__ = ["existing", "is_bgzip", "is_gzip", "leftovers", "open_text", "replacing", "replacing_text", "require_place"]
+__all__ = [
+    "beside",
+    "existing",
+    "is_bgzip",
+    "is_gzip",
+    "leftovers",
+    "open_text",
+    "replacing",
+    "replacing_text",
+    "require_place",
+]
 
 # The empty block that ends a file, as the SAM specification gives it.
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -98,6 +108,11 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
         raise FileFormatError(path, "not a text file") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise FileFormatError(path, f"the gzip stream is damaged ({error})") from error
+
+
+def beside(path: str | Path, suffix: str) -> Path:
+    """Name the file that goes beside another: of ``data.fa`` and ``data.fa.gz`` with ".bed" it is ``data.bed``."""
+    return Path(str(path).removesuffix(".gz")).with_suffix(suffix)
 
 
 def require_place(path: str | Path) -> Path:

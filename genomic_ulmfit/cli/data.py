@@ -30,6 +30,7 @@ from genomic_ulmfit.cli.options import (
 from genomic_ulmfit.datasets.counts import counts_table
 from genomic_ulmfit.datasets.splits import METHODS
 from genomic_ulmfit.errors import DatasetError, SettingError
+from genomic_ulmfit.files import beside
 from genomic_ulmfit.genome.algebra import linear_parts, merge
 from genomic_ulmfit.genome.formats import guess_format
 
@@ -253,12 +254,7 @@ def _score(classifier: gu.Classifier | gu.Ensemble) -> Callable[[list[SeqRecord]
 def _wrote_dataset(records: list[SeqRecord], output: Path, genome: gu.Genome) -> None:
     sizes = {chrom: genome.chrom_sizes[chrom] for chrom in genome.circular}
     wrote(gu.write_dataset(records, output, chrom_sizes=sizes), f"{len(records)} labelled records")
-    wrote(_beside(output, ".bed"), "the same records as intervals")
-
-
-def _beside(output: Path, suffix: str) -> Path:
-    """Name the file beside a data set: data.fa and data.fa.gz have data.bed."""
-    return Path(str(output).removesuffix(".gz")).with_suffix(suffix)
+    wrote(beside(output, ".bed"), "the same records as intervals")
 
 
 def _wrote_held_out(
@@ -273,5 +269,5 @@ def _wrote_held_out(
     else:
         held_out = [region for region in regions if region.name != "train"]
     if held_out:
-        path = _beside(output, ".held-out.bed")
+        path = beside(output, ".held-out.bed")
         wrote(gu.write_track(held_out, path), "what valid and test hold, for `pretrain --exclude`")

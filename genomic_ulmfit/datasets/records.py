@@ -17,7 +17,7 @@ from Bio.SeqRecord import SeqRecord
 
 from genomic_ulmfit.datasets import formats
 from genomic_ulmfit.errors import DatasetError, FileFormatError, SettingError
-from genomic_ulmfit.files import existing, open_text, replacing
+from genomic_ulmfit.files import beside, existing, open_text, replacing
 from genomic_ulmfit.genome.intervals import Interval
 from genomic_ulmfit.genome.sources import check_letters
 
@@ -410,8 +410,7 @@ def _named_place(record: SeqRecord) -> Interval | None:
 
 
 def _bed_beside(path: Path) -> Path:
-    stem = path.with_suffix("") if path.suffix == ".gz" else path
-    bed = stem.with_suffix(".bed")
+    bed = beside(path, ".bed")
     if bed == path or (bed.exists() and not path.exists()):
         raise FileExistsError(f"{bed} is in the way of the BED that goes beside {path}; choose another name")
     return bed
