@@ -37,6 +37,8 @@ KEPT_BYTES = 2**30
 """Most memory for what frozen layers gave; where it would take more they run again in each epoch."""
 
 _MOST_TOKENS = 2**16  # of those that gradients come from, a batch: 1.5 GB in the small config
+_SETTLING_RECORDS = 1000
+_UNLIKE = 2  # times as long: windows, and reads that differ by a few bases, are of one length
 _LEAST_STEPS = 50
 _LEAST_LAST_STEPS = 150
 
@@ -297,6 +299,28 @@ def _kept(net: Thawed, plain: ClassifierBatches, recipe: Recipe) -> _KeptBatches
     return _KeptBatches(plain, [x[i] for i in range(len(x))], [features[i] for i in range(len(x))])
 
 
+@torch.no_grad()
+def _settle(head: nn.Sequential, net: nn.Module, train: ClassifierBatches) -> None:
+    """Set the moments of a head's batch norms to those that training records have in predictions.
+
+    The moving averages of training are of other features. All records of a batch share their dropped weights, and their
+    length where they have several: what differs between batches is a shift, which in training each batch takes off. In
+    predictions nothing does, and divided by the deviations within batches it can be of any size.
+
+    Some 1,000 records, of all lengths, are read with `net`, which is in evaluation mode and ends in the head.
+    """
+    device = next(head.parameters()).device
+    read: list[Tensor] = []
+    with head.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].float())):
+        for batch in train._deal(None)[:: max(1, len(train.rows) // _SETTLING_RECORDS)]:
+            net(*(tensor.to(device) for tensor in train.inputs(batch)))
+    x = torch.cat(read)
+    for module in head:
+        if isinstance(module, nn.BatchNorm1d):
+            module.running_mean, module.running_var = x.mean(dim=0), x.var(dim=0)
+        x = module(x)
+
+
 class _Watch:
     """Keeps the history and the best weights over all stages, and tells when a stage has waited long enough."""
 
@@ -362,6 +386,12 @@ class _ClassifierSteps(Steps):
             super().after_batch()
         else:
             self.seen.append((self.learn.pred.float(), self.learn.yb[0]))
+
+    def before_validate(self) -> None:
+        """Set right what batches of like length have told the head's batch norm."""
+        train = self.learn.dls.train
+        if train.longest >= _UNLIKE * min(map(len, train.rows)):
+            _settle(self.watch.model.head, self.learn.model, train)
 
     def after_validate(self) -> None:
         """Score the valid part as a whole: an MCC of batches has no mean."""

@@ -162,6 +162,41 @@ def test_long_records_come_in_batches_by_the_kmers_that_send_gradients():
     assert sorted(len(y) for *_, y in cut) == [10, 18, 18, 18]
 
 
+@pytest.mark.parametrize("stages", [[(3, 2)], [(2, 2)], [(1, 1)]])
+def test_batch_norm_knows_records_of_all_lengths_as_predictions_have_them(stages):
+    labels = np.arange(60) % 2
+    rows = [RNG.choice([2, 3, 4 + label], 4 + i).astype(np.uint8) for i, label in enumerate(labels)]
+    model = classifier()
+    fit_classifier(model, ClassifierBatches(rows, labels, batch_size=8, seed=0), None, stages=stages, recipe=RECIPE)
+    first, second = (module for module in model.head if isinstance(module, torch.nn.BatchNorm1d))
+    for norm in (first, second):
+        alone = np.concatenate([inputs_of(norm, model, row) for row in rows])
+        np.testing.assert_allclose(norm.running_mean, alone.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(norm.running_var, alone.var(axis=0, ddof=1), rtol=1e-4, atol=1e-6)
+
+
+def inputs_of(norm, model, row):
+    """Read one record and return what one of the head's batch norms is given."""
+    found = []
+    with norm.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].detach().numpy())), torch.no_grad():
+        model(torch.from_numpy(row.astype(np.int64))[None], torch.tensor([len(row)]))
+    return found[0]
+
+
+def test_of_many_records_those_of_some_lengths_tell_batch_norm_of_all(monkeypatch):
+    monkeypatch.setattr(training, "_SETTLING_RECORDS", 20)
+    rows, sizes = [np.zeros(10 + i, np.uint8) for i in range(80)], []
+    model = classifier().eval()
+    with model.register_forward_pre_hook(lambda _, inputs: sizes.extend(inputs[1].tolist())):
+        training._settle(model.head, model, ClassifierBatches(rows, np.arange(80) % 2, batch_size=4, seed=0))
+    assert (len(sizes), min(sizes), max(sizes)) == (20, 10, 77)
+
+
+def test_windows_leave_batch_norm_what_training_told_it(monkeypatch):
+    monkeypatch.setattr(training, "_settle", lambda *_: pytest.fail("records of like length need no settling"))
+    fit_classifier(classifier(), batches(30), batches(30, seed=None), stages=[(3, 2)], recipe=RECIPE)
+
+
 def test_the_lr_finder_s_curve_is_kept_for_each_stage():
     recipe = Recipe(lr="auto", precision="fp32", device="cpu", progress=False)
     fitted = fit_classifier(classifier(), batches(24), batches(8, seed=None), stages=[(1, 1), (3, 1)], recipe=recipe)
