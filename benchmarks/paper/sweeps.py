@@ -79,9 +79,9 @@ SWEEPS = Table(
   and a half. The source's figures are of five times as many reads, and not of the same ones (see table 9).
 - Take the direction, not the digits: where the intervals over seeds overlap, nothing was found.
 - Seed 0: on shotgun reads 5/1 (.87) and 3/1 (.83) are clearly ahead of all that stride further (8/3 .75, 5/2 .73, 4/2
-  .66), and 1/1 learnt little (.25): a single base says nothing, and a hundred genera take more steps. Elsewhere the
-  intervals over records overlap for all but 8/3, which is last on every set of promoters: 3/1 leads on E. coli and
-  mouse, 5/1 on Arabidopsis and amplicon reads. That 3/1 is best or near it holds on four of five sets.
+  .66), and 1/1 learnt little (.25). Elsewhere the intervals over records overlap for all but 8/3, which is last on
+  every set of promoters: 3/1 leads on E. coli and mouse, 5/1 on Arabidopsis and amplicon reads. That 3/1 is best or
+  near it holds on four of five sets.
 """,
     labels=3900,
     bases=210,

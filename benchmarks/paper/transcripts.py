@@ -141,7 +141,7 @@ TRANSCRIPTS = Table(
   pseudogenes), which the look-up shows.
 - The net learnt from 4,000 of some 10,400 transcripts with the settings of all tables: nothing was tuned to this one.
 - Both nets were run twice (one seed). At first the head's batch norm went by moving averages of batches of like length,
-  which are of no use where lengths differ: a net from scratch called almost everything one class (MCC .118 on the valid
+  which are of no use where lengths differ: a net from scratch was little better than chance (MCC .118 on the valid
   part, .103 on the test part; now .435 and .420). Since then it is settled on records of all lengths before each
   validation. The pretrained net had .609 and .654 before; what it has now is better on the valid part (.630), which
   decided, and worse on the test part.
