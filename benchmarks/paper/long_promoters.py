@@ -98,6 +98,8 @@ LONG_PROMOTERS = Table(
   yeast rows learns from 4,000 of 10,344 training windows, half of each class.
 - Human promoters of this kind are rich in G and C, windows between TSSs are not: see what GC alone scores. In both
   genomes the 3-mer at the start of transcription itself tells more than any composition: see the row.
+- What pretraining brings in yeast, on nothing but the windows that are learnt from: .809 against .778 from scratch, one
+  seed, intervals over records that overlap (on valid .778 against .747).
 - Yeast's TSSs lie so close that neighbouring promoters' windows overlap, and that windows between TSSs are few places
   cut again and again, mostly coding; nothing overlaps across parts.
 """,
