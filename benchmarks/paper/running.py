@@ -315,14 +315,17 @@ def _judged(
 
 
 def hardware() -> str:
-    """Say what a run was made on: processor or GPU, and threads."""
+    """Say what a run was made on: processor or GPU, threads, and what trainings multiply in."""
     import torch
+
+    from genomic_ulmfit.net.engine import best_device, has_bf16_units
 
     if torch.cuda.is_available():
         return f"one {torch.cuda.get_device_name()}"
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    return f"{found[1].strip() if found else platform.processor() or platform.machine()}, one thread"
+    name = found[1].strip() if found else platform.processor() or platform.machine()
+    return f"{name}, one thread, {'bf16' if has_bf16_units(best_device()) else 'float32'}"
 
 
 # Processes ------------------------------------------------------------------------------------------------------------

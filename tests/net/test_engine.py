@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from genomic_ulmfit.errors import PrecisionError, SettingError
 from genomic_ulmfit.net import engine
 from genomic_ulmfit.net.awd_lstm import AWDLSTMConfig, Classifier
-from genomic_ulmfit.net.engine import PlainEngine, forward, log_odds, make_engine, softmax
+from genomic_ulmfit.net.engine import PlainEngine, forward, has_bf16_units, log_odds, make_engine, softmax
 from genomic_ulmfit.net.kmers import KmerVocab
 from genomic_ulmfit.net.workers import in_order
 from tests.toy_models import CountGC
@@ -90,6 +90,21 @@ def test_bf16_is_taken_where_it_stays_near_and_says_by_how_much(model, caplog, m
     assert 0 < np.abs(exact - near).max() < 0.05
     monkeypatch.setattr(engine, "has_bf16_units", lambda device: False)
     assert not make_engine(model, rows, precision="auto").bf16
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "faster"),
+    [
+        ({"cpu_name": "Intel Xeon", "amx_bf16": True, "avx512_bf16": True}, True),
+        ({"cpu_name": "Intel Xeon", "amx_bf16": False, "avx512_bf16": True}, False),  # AMX hidden by a hypervisor
+        ({"cpu_name": "AMD EPYC", "amx_bf16": False, "avx512_bf16": True}, True),
+        ({"cpu_name": "AMD EPYC", "amx_bf16": False, "avx512_bf16": False}, False),
+        ({}, False),
+    ],
+)
+def test_bf16_units_are_told_by_the_processors_features(capabilities, faster, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert has_bf16_units(torch.device("cpu")) is faster
 
 
 def test_bf16_that_drifts_is_refused(model, monkeypatch):
