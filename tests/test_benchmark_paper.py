@@ -44,7 +44,7 @@ from genomic_ulmfit.datasets.metrics import METRICS, metrics
 from genomic_ulmfit.datasets.records import labels, part
 from genomic_ulmfit.stages import seeded
 from tests import toy_paper
-from tests.toy_paper import BASES, BOX, TABLE
+from tests.toy_paper import BASES, BOX, GC, PROBE, TABLE
 
 CELLS = cells_of(TABLE)
 DRAWN = RUNS / "pictures" / "pictures.json"
@@ -89,6 +89,20 @@ def test_few_labels_take_five_seeds_and_baselines_then_too():
 
 def test_a_run_that_is_cut_off_has_whole_seeds():
     assert [cell.seed for cell in CELLS] == sorted(cell.seed for cell in CELLS)
+
+
+def test_what_the_aims_speak_of_is_run_before_the_other_rows_of_a_seed():
+    rows = (BOX, GC, PROBE, replace(GC, name="kmer"))
+    table = replace(
+        TABLE,
+        variants=(replace(BASES, rows=rows),),
+        aims=(AtLeast("bases", "kmer", "mcc", 0.1), Ordered("bases", ("gc", "probe.tiny"), "mcc")),
+        sizes=(10, 20),
+        seeds=1,
+    )
+    first = [cell for cell in cells_of(table) if cell.seed == 0]
+    assert {cell.row for cell in first[:6]} == {"gc", "kmer", "probe.tiny"}
+    assert [cell.n for cell in first] == [20, 20, 20, 10, 10, 10, 20, 10]
 
 
 @pytest.mark.parametrize("table", [*TABLES.values(), TABLE], ids=lambda table: table.name)
@@ -366,7 +380,7 @@ def test_an_ensemble_trains_only_what_no_other_row_has_and_takes_as_long_as_all_
 def test_hours_are_planned_from_runs_of_the_row_of_the_method_or_by_estimate(place, done, tmp_path):
     kept = [json.loads(path.read_text()) for path in (place.runs / "toy").iterdir()]
     of_row, of_method = (
-        [run["seconds"] for run in kept if run["cell"][of] == wanted]
+        [run["cpu_seconds"] for run in kept if run["cell"][of] == wanted]
         for of, wanted in (("row", "probe.tiny"), ("method", "probe"))
     )
     absent = cell_of("probe.absent")

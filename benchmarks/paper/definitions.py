@@ -180,8 +180,14 @@ def row_of(table: Table, cell: Cell) -> Row:
 
 
 def cells_of(table: Table) -> list[Cell]:
-    """Return the cells of a table: whole seeds first, so that a run that is cut off has them, the longest first."""
-    return sorted(_cells(table), key=lambda cell: (cell.seed, -(cell.n or 10**9)))
+    """Return the cells of a table in the order of what a run that is cut off should have.
+
+    Whole seeds first, of a seed what the aims speak of, and of that the most labels, which take longest.
+    """
+    aimed = {(aim.variant, row) for aim in table.aims for row in (aim.rows if isinstance(aim, Ordered) else (aim.row,))}
+    return sorted(
+        _cells(table), key=lambda cell: (cell.seed, (cell.variant, cell.row) not in aimed, -(cell.n or 10**9))
+    )
 
 
 def ideas_of(table: Table) -> list[Cell]:

@@ -28,6 +28,7 @@ from benchmarks.paper.definitions import (
 )
 from benchmarks.paper.figures import LEAST_SEEDS, t_interval
 from benchmarks.paper.methods import BASELINE_METHODS, Settings
+from benchmarks.paper.running import processor_seconds
 from genomic_ulmfit.files import replacing
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
@@ -412,8 +413,9 @@ def _made_of(runs: Runs) -> Iterator[str]:
     data = sorted({name for run in all_runs for name in run["identity"]["data"]})
     versions = sorted({run["identity"]["version"] for run in all_runs})
     machines = sorted({run["hardware"] for run in all_runs})
-    hours = sum(run["seconds"] for run in all_runs) / 3600
-    yield f"{len(all_runs)} runs, {hours:.1f} h together, on {'; '.join(machines)}; version {', '.join(versions)}."
+    hours = sum(map(processor_seconds, all_runs)) / 3600
+    worked = f"{len(all_runs)} runs, {hours:.1f} h of work together"
+    yield f"{worked}, on {'; '.join(machines)}; version {', '.join(versions)}."
     yield f"Data: {', '.join(f'`{name}`' for name in data)}."
     if models:
         said = [f"`{name}` (sha256 {', '.join(sorted(digests))})" for name, digests in sorted(models.items())]

@@ -158,12 +158,19 @@ def seconds_of(table: Table, cells: Iterable[Cell], place: Place) -> list[float]
     return [_seconds(cell, QUICK_LABELS if place.quick else cell.n or table.labels, size, known) for cell in cells]
 
 
+def processor_seconds(run: Mapping[str, Any]) -> float:
+    """Return how long a run's one thread worked; the first runs have seconds by the clock alone, which hold pauses."""
+    return run.get("cpu_seconds", run["seconds"])
+
+
 def _seconds(cell: Cell, n: int, size: float, known: Sequence[Mapping[str, Any]]) -> float:
     for of in ("row", "method"):
         alike = [run for run in known if run["cell"][of] == getattr(cell, of)]
         if alike:
             off = [abs(run["n"]["train"] - n) for run in alike]
-            return float(np.mean([run["seconds"] for run, far in zip(alike, off, strict=True) if far == min(off)]))
+            return float(
+                np.mean([processor_seconds(run) for run, far in zip(alike, off, strict=True) if far == min(off)])
+            )
     fixed, each = BASELINE_SECONDS if cell.method in BASELINE_METHODS else SECONDS[cell.method]
     return (fixed + each * n * size) * (cell.language_model.count("+") + 1)
 
