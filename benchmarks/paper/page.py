@@ -74,6 +74,8 @@ How to read it:
   another one was made the notes say so; the test part is scored once for each final row. The epoch is chosen on it too,
   so *valid* flatters trained rows a little.
 - Baselines are the package's, not tuned: one penalty for all regressions, one k.
+- Below each table stands what its runs were made on. Trainings multiplied in bf16, but where it says float32: rounding
+  is another start, not another recipe ([performance.md](performance.md)).
 - Precision, recall, specificity and PR-AUC speak of the positive class; with more than two classes they are means over
   the classes. "-": not said, not run, or not defined.
 """
