@@ -337,7 +337,7 @@ LABELS = Table(
   table: what pretraining brings is most where labels are few. With 3,000 it is still behind (.646 against .738, one
   seed), with all 6,791 it isn't (.805 against .760, two seeds each).
 - With 20 labels fine-tuning depends on the draw, plain .163 to .774: five valid records choose the epoch, with the
-  worst draw the first of 61. The probe, which needs none, has .696 there, above the published figure, and is what the
+  worst draw the first of 61. The probe, which needs none, has .686 there, above the published figure, and is what the
   package recommends below 500 labels. Seed 0 alone met the aim of fine-tuning (.759); five seeds don't.
 - With 50 labels the rows *fine-tuned* and *from scratch* had pooled whole records: .686 and .297 plain, .529 and .175
   masked (means of two seeds). Then the default changed: 32 segments from 50 training records on, before from 100, as
