@@ -391,6 +391,21 @@ def test_hours_are_planned_from_runs_of_the_row_of_the_method_or_by_estimate(pla
     assert double == 2 * one > 10
 
 
+def test_a_classifier_that_an_ensemble_trains_anyway_is_planned_once(place, tmp_path):
+    place = replace(place, runs=tmp_path)
+    rows = [
+        Row("both", "both", "probe", ("tiny", "other")),
+        PROBE,
+        replace(PROBE, name="otherwise", settings=Settings(lm_epochs=1)),
+    ]
+    table = replace(TABLE, variants=(replace(BASES, rows=(*rows, GC)),), seeds=2)
+    cells = cells_of(table)
+    seconds = dict(zip(cells, seconds_of(table, cells, place), strict=True))
+    for seed in range(2):
+        assert {cell.row for cell, took in seconds.items() if cell.seed == seed and not took} == {"probe.tiny"}
+    assert all(seconds_of(table, [cell for cell in cells if cell.row != "both"], place))
+
+
 # The page -------------------------------------------------------------------------------------------------------------
 
 

@@ -151,11 +151,28 @@ def _write(found: dict[str, Any], path: Path) -> None:
 def seconds_of(table: Table, cells: Iterable[Cell], place: Place) -> list[float]:
     """Return what cells will take: as runs of their row did, else of their method, else by the estimate.
 
-    Of runs with other numbers of training records those with the nearest speak.
+    Of runs with other numbers of training records those with the nearest speak. A classifier that an ensemble among the
+    cells trains anyway takes nothing.
     """
+    cells = list(cells)
     known = [json.loads(path.read_text()) for path in sorted((place.runs / table.name).glob("*.json"))]
     size = table.bases / 150
-    return [_seconds(cell, QUICK_LABELS if place.quick else cell.n or table.labels, size, known) for cell in cells]
+    return [
+        0.0
+        if any(_has_member(table, other, cell) for other in cells)
+        else _seconds(cell, QUICK_LABELS if place.quick else cell.n or table.labels, size, known)
+        for cell in cells
+    ]
+
+
+def _has_member(table: Table, ensemble: Cell, cell: Cell) -> bool:
+    """Tell whether the one classifier of a cell is among those of an ensemble."""
+    alike = replace(ensemble, row=cell.row, language_model=cell.language_model) == cell
+    return (
+        alike
+        and set(cell.language_model.split("+")) < set(ensemble.language_model.split("+"))
+        and row_of(table, cell).settings == row_of(table, ensemble).settings
+    )
 
 
 def processor_seconds(run: Mapping[str, Any]) -> float:
