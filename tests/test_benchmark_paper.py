@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -386,6 +387,14 @@ def test_hours_are_planned_from_runs_of_the_row_of_the_method_or_by_estimate(pla
     absent = cell_of("probe.absent")
     found = seconds_of(TABLE, [cell_of("probe.tiny"), absent], place)
     assert found == pytest.approx([np.mean(of_row), np.mean(of_method)])
+    elsewhere = replace(cell_of("probe.tiny"), variant="another")
+    assert seconds_of(TABLE, [elsewhere], place) == pytest.approx([np.mean(of_row)])
+    there = replace(place, runs=tmp_path / "runs")
+    shutil.copytree(place.runs, there.runs)
+    slow = json.loads(place.file(cell_of("probe.tiny")).read_text())
+    slow |= {"cell": slow["cell"] | {"variant": "another"}, "cpu_seconds": 1000.0}
+    there.file(elsewhere).write_text(json.dumps(slow))
+    assert seconds_of(TABLE, [elsewhere, cell_of("probe.tiny")], there) == pytest.approx([1000, np.mean(of_row)])
     two = replace(absent, language_model="a+b")
     one, double = seconds_of(TABLE, [absent, two], replace(place, runs=tmp_path))
     assert double == 2 * one > 10

@@ -151,8 +151,8 @@ def _write(found: dict[str, Any], path: Path) -> None:
 def seconds_of(table: Table, cells: Iterable[Cell], place: Place) -> list[float]:
     """Return what cells will take: as runs of their row did, else of their method, else by the estimate.
 
-    Of runs with other numbers of training records those with the nearest speak. A classifier that an ensemble among the
-    cells trains anyway takes nothing.
+    Of these, runs of the same data set speak where there are some, and those with the nearest number of training
+    records. A classifier that an ensemble among the cells trains anyway takes nothing.
     """
     cells = list(cells)
     known = [json.loads(path.read_text()) for path in sorted((place.runs / table.name).glob("*.json"))]
@@ -181,8 +181,8 @@ def processor_seconds(run: Mapping[str, Any]) -> float:
 
 
 def _seconds(cell: Cell, n: int, size: float, known: Sequence[Mapping[str, Any]]) -> float:
-    for of in ("row", "method"):
-        alike = [run for run in known if run["cell"][of] == getattr(cell, of)]
+    for of in (("variant", "row"), ("row",), ("variant", "method"), ("method",)):
+        alike = [run for run in known if all(run["cell"][name] == getattr(cell, name) for name in of)]
         if alike:
             off = [abs(run["n"]["train"] - n) for run in alike]
             return float(
