@@ -283,7 +283,8 @@ PLANTS_AND_MOUSE = Table(
 - With thousands of promoters lined up at their start there is little for a language model to bring: one convolution as
   CNNProm's, trained here by one schedule and not tuned, is level with what was pretrained, but for the mouse with
   relatives on one side. From scratch is level too.
-- The mouse's rows are of an earlier `human-small`, of the recipe that ships (its digest is below).
+- By the random split the mouse's fine-tuned rows are of the `human-small` that ships; the probe and all rows with
+  relatives on one side are of an earlier one of the same recipe (both digests are below).
 """,
     labels=3500,
     bases=251,
