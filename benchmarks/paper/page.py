@@ -70,6 +70,8 @@ How to read it:
   labels where they are drawn. *95 % over records* is a bootstrap of the test part (mean of the bounds over the seeds),
   in which records that share a 25-mer are drawn together. Neither holds what the other does. A bound above 1 is 1.
 - *seeds* are the runs that the mean is of. Baselines that learn from the same records each time are run once.
+  Where each seed draws the records anew, rows of unlike numbers of seeds are of other records too: aims are judged by
+  the seeds that all of their rows have.
 - *valid* is the mean on the validation part. All choices (language model, settings, epoch) were made there, and where
   another one was made the notes say so; the test part is scored once for each final row. The epoch is chosen on it too,
   so *valid* flatters trained rows a little.
