@@ -106,8 +106,8 @@ TABLE = Table(
 - One net from scratch does about as well as one that is fine-tuned: what reaches DNABERT-2's figures is the small net
   and its training, not what the chromosome taught it. A net has 1 M weights and as many again in its head; forward +
   backward is two.
-- Seed 0 of the rows of `human-small` is of an earlier model of the recipe that ships; the others are of the one that
-  does (both digests are below).
+- Seed 0 of the rows of `human-small` is of an earlier model of the recipe that ships, but for what was fine-tuned on
+  TATA core promoters; all else is of the one that ships (both digests are below).
 """,
     labels=23000,
     bases=85,  # 70, and 300 in the smallest
