@@ -167,10 +167,9 @@ def seconds_of(table: Table, cells: Iterable[Cell], place: Place) -> list[float]
 
 def _has_member(table: Table, ensemble: Cell, cell: Cell) -> bool:
     """Tell whether the one classifier of a cell is among those of an ensemble."""
-    alike = replace(ensemble, row=cell.row, language_model=cell.language_model) == cell
     return (
-        alike
-        and set(cell.language_model.split("+")) < set(ensemble.language_model.split("+"))
+        set(cell.language_model.split("+")) < set(ensemble.language_model.split("+"))
+        and replace(ensemble, row=cell.row, language_model=cell.language_model) == cell
         and row_of(table, cell).settings == row_of(table, ensemble).settings
     )
 

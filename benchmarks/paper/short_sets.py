@@ -282,7 +282,7 @@ PLANTS_AND_MOUSE = Table(
   is of a human chromosome.
 - With thousands of promoters lined up at their start there is little for a language model to bring: by the random split
   one convolution as CNNProm's, trained here by one schedule and not tuned, is level with what was pretrained on TATA
-  promoters of either species (three seeds), and .024 behind on the others (two seeds). From scratch, and with relatives
+  promoters of either species (three seeds), and .025 behind on the others (two seeds). From scratch, and with relatives
   on one side, all that one seed says is level too, but for the convolution on the mouse.
 - By the random split the mouse's fine-tuned rows are of the `human-small` that ships; the probe and all rows with
   relatives on one side are of an earlier one of the same recipe (both digests are below).
